@@ -1,0 +1,70 @@
+"""Linear mixed models by restricted maximum likelihood.
+
+    y = X b + Z u + e,      u ~ N(0, G(theta)),   e ~ N(0, R(theta)),   V(theta) = Z G Z' + R
+
+    X b     fixed effects, estimated as b (BLUE)
+    Z u     random effects, predicted as u^ (BLUP)
+    theta   the variance parameters, estimated by maximising the restricted likelihood
+
+``fit`` takes a formula with bars and a table and returns a :class:`MixedModelFit`:
+
+    >>> import openreml_core as reml
+    >>> data = reml.load_sample("sleepstudy")
+    >>> fit = reml.fit("Reaction ~ Days + (Days | Subject)", data)
+    >>> round(fit.criterion, 4)
+    1743.6283
+"""
+
+from __future__ import annotations
+
+from openreml_core.design import Design, build_design
+from openreml_core.errors import ConvergenceError, DataError, FitCancelled, FormulaError, ModelError
+from openreml_core.fit import MixedModelFit
+from openreml_core.fitting import fit, load
+from openreml_core.notation import Formula, RandomTerm, compose_formula, parse_formula
+from openreml_core.preview import ModelPreview, preview
+from openreml_core.reml import TraceRow
+from openreml_core.tables import (
+    Role,
+    Sample,
+    apply_roles,
+    describe_columns,
+    describe_design,
+    guess_roles,
+    load_sample,
+    read_table,
+    sample_data,
+    suggest_formula,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConvergenceError",
+    "DataError",
+    "Design",
+    "FitCancelled",
+    "Formula",
+    "FormulaError",
+    "MixedModelFit",
+    "ModelError",
+    "ModelPreview",
+    "RandomTerm",
+    "Role",
+    "Sample",
+    "TraceRow",
+    "apply_roles",
+    "build_design",
+    "compose_formula",
+    "describe_columns",
+    "describe_design",
+    "fit",
+    "guess_roles",
+    "load",
+    "load_sample",
+    "parse_formula",
+    "preview",
+    "read_table",
+    "sample_data",
+    "suggest_formula",
+]

@@ -1,0 +1,177 @@
+"""Sigma = L L': what the structures that are linear in Sigma share.
+
+The free parameters are the elements of L, with either sign (L L' does not see the sign of a column), so that a variance
+may pass through zero and no bound is needed. With L_ab the element in row a and column b,
+
+    d Sigma / d L_ab            = e_a l_b' + l_b e_a'         (l_b the b-th column of L)
+    d2 Sigma / d L_ab d L_cd    = [b = d] (e_a e_c' + e_c e_a')
+
+(Pinheiro and Bates 1996, Statistics and Computing 6, 289-296, on the Cholesky parametrisation.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from openreml_core.covariance.structure import NaturalParameter, Structure
+
+
+class CholeskyStructure(Structure):
+    """Sigma = L L' with a given pattern of elements in L.
+
+    A subclass says which elements of L are free (``rows``, ``columns``) and which natural ones are read; the pattern must
+    be such that Sigma has the same pattern in its lower triangle.
+    """
+
+    curvature_weight = 1.0
+
+    def pattern(self) -> tuple[list[int], list[int]]:
+        """Rows and columns of the free elements of L, diagonal included."""
+        raise NotImplementedError  # a subclass must say
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(names)
+        rows, columns = self.pattern()
+        self.rows, self.columns = torch.tensor(rows), torch.tensor(columns)
+        self._on_diagonal = self.rows == self.columns
+
+    @property
+    def n_parameters(self) -> int:
+        return len(self.rows)
+
+    @property
+    def natural(self) -> tuple[NaturalParameter, ...]:
+        return tuple(
+            NaturalParameter("variance", self.names[a])
+            if a == b
+            else NaturalParameter("covariance", self.names[b], self.names[a])
+            for a, b in zip(self.rows.tolist(), self.columns.tolist(), strict=True)
+        )
+
+    def factor(self, theta: Tensor) -> Tensor:
+        """L(theta), (k, k) lower triangular."""
+        return torch.zeros(self.size, self.size, dtype=theta.dtype).index_put((self.rows, self.columns), theta)
+
+    def start(self, scale: Tensor) -> Tensor:
+        return torch.where(self._on_diagonal, scale[self.rows], torch.zeros((), dtype=scale.dtype))
+
+    def matrix(self, theta: Tensor) -> Tensor:
+        factor = self.factor(theta)
+        return factor @ factor.T
+
+    def derivative(self, theta: Tensor) -> Tensor:
+        # e_a l_b' for every free (a, b), then its transpose added.
+        half = torch.zeros(self.n_parameters, self.size, self.size, dtype=theta.dtype)
+        half[torch.arange(self.n_parameters), self.rows] = self.factor(theta).T[self.columns]
+        return half + half.mT
+
+    def curvature(self, theta: Tensor, m: Tensor) -> Tensor:
+        same_column = self.columns[:, None] == self.columns[None, :]
+        return 2.0 * m[self.rows[:, None], self.rows[None, :]] * same_column
+
+    def natural_values(self, sigma: Tensor) -> Tensor:
+        return sigma[self.rows, self.columns]
+
+    def natural_derivative(self, sigma: Tensor) -> Tensor:
+        out = torch.zeros(self.n_parameters, self.size, self.size, dtype=sigma.dtype)
+        which = torch.arange(self.n_parameters)
+        out[which, self.rows, self.columns] = 1.0
+        out[which, self.columns, self.rows] = 1.0
+        return out
+
+    def from_natural(self, values: Tensor) -> Tensor:
+        sigma = torch.zeros(self.size, self.size, dtype=values.dtype)
+        sigma[self.rows, self.columns] = values
+        sigma[self.columns, self.rows] = values
+        return semidefinite_factor(sigma)[self.rows, self.columns]
+
+    def em_update(self, theta: Tensor, sigma: Tensor) -> Tensor:
+        return self.from_natural(self.natural_values(sigma))
+
+    def boundary(self, theta: Tensor, scale: Tensor, tolerance: float = 1e-4) -> tuple[str, ...]:
+        factor = self.factor(theta)
+        sd = factor.norm(dim=1)
+        zero = (sd < tolerance * scale).tolist()
+        flat = (factor.diagonal().abs() < tolerance * torch.maximum(sd, tolerance * scale)).tolist()
+        marks = []
+        for a, b in zip(self.rows.tolist(), self.columns.tolist(), strict=True):
+            if zero[a] or zero[b]:
+                marks.append("at zero")
+            elif a != b and flat[a] and factor[a, :b].norm() + factor[a, b + 1 :].norm() < tolerance * sd[a]:
+                marks.append("correlation at 1" if float(factor[a, b] * factor[b, b]) > 0 else "correlation at -1")
+            else:
+                marks.append("")
+        return tuple(marks)
+
+    def is_singular(self, theta: Tensor, scale: Tensor, tolerance: float = 1e-4) -> bool:
+        """Whether Sigma has lost rank: a diagonal element of L (in units of ``scale``) below ``tolerance``."""
+        return bool((self.factor(theta).diagonal().abs() < tolerance * scale).any())
+
+    def settle(self, theta: Tensor, scale: Tensor, tolerance: float = 1e-4) -> Tensor:
+        factor = self.factor(theta)
+        factor = torch.where(factor.norm(dim=1, keepdim=True) < tolerance * scale[:, None], 0.0, factor)
+        diagonal = factor.diagonal()
+        small = diagonal.abs() < tolerance * scale
+        # Columns whose pivot is negative are turned round: L L' stays as it is.
+        factor = factor * torch.where(diagonal < 0, -1.0, 1.0)
+        factor = factor - torch.diag(torch.where(small, factor.diagonal(), 0.0))
+        return factor[self.rows, self.columns]
+
+
+class Unstructured(CholeskyStructure):
+    """``us``: a variance for every effect and a covariance for every pair; k (k + 1) / 2 parameters.
+
+        Sigma = L L',   L lower triangular
+
+    Examples
+    --------
+    >>> import torch
+    >>> us = Unstructured(["(Intercept)", "Days"])
+    >>> us.matrix(torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64))
+    tensor([[1.0000, 0.5000],
+            [0.5000, 4.2500]], dtype=torch.float64)
+    """
+
+    keyword = "us"
+
+    def pattern(self) -> tuple[list[int], list[int]]:
+        pairs = [(a, b) for a in range(self.size) for b in range(a + 1)]
+        return [a for a, _ in pairs], [b for _, b in pairs]
+
+
+class Diagonal(CholeskyStructure):
+    """``diag``: a variance for every effect, no covariances; k parameters.
+
+    Sigma = diag(s_1^2, ..., s_k^2)
+    """
+
+    keyword = "diag"
+
+    def pattern(self) -> tuple[list[int], list[int]]:
+        return list(range(self.size)), list(range(self.size))
+
+
+def semidefinite_factor(sigma: Tensor) -> Tensor:
+    """Lower-triangular L with L L' = Sigma, for Sigma that may be singular.
+
+    A pivot that is zero (to 1e-14 of its diagonal element) leaves a column of zeros, where a plain Cholesky
+    decomposition would stop.
+
+    Raises
+    ------
+    ValueError
+        When Sigma is not positive semidefinite.
+    """
+    k = sigma.shape[0]
+    factor = torch.zeros_like(sigma)
+    for j in range(k):
+        left = sigma[j:, j] - factor[j:, :j] @ factor[j, :j]
+        pivot, tiny = float(left[0]), 1e-12 * float(sigma[j, j].abs()) + 1e-300
+        if pivot > tiny:
+            factor[j:, j] = left / pivot**0.5
+        elif pivot < -1e4 * tiny:
+            raise ValueError(f"the matrix is not positive semidefinite (row {j + 1})")
+    return factor

@@ -1,0 +1,17 @@
+"""Engines: one contract (engine.py), a readable truth (marginal.py), and faster ones that must equal it."""
+
+from __future__ import annotations
+
+from openreml_core.engines.choose import ENGINES, choose_engine
+from openreml_core.engines.engine import Engine, Evaluation, NotPositiveDefinite, RandomEffects
+from openreml_core.engines.marginal import MarginalEngine
+
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "Evaluation",
+    "MarginalEngine",
+    "NotPositiveDefinite",
+    "RandomEffects",
+    "choose_engine",
+]

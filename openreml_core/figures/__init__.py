@@ -1,0 +1,41 @@
+"""Figures of a fit and of its data: pure functions from tables to plotly figures, in one theme.
+
+Each function takes a DataFrame or Series and returns a ``plotly.graph_objects.Figure`` on a transparent ground, as wide as
+the page, legible on light and dark. Nothing to draw is said in the figure, not raised.
+"""
+
+from openreml_core.figures.accessor import PlotAccessor
+from openreml_core.figures.coefficients import forest
+from openreml_core.figures.columns import column_bars, column_histogram
+from openreml_core.figures.components import variance_shares
+from openreml_core.figures.distribution import histogram
+from openreml_core.figures.effects import caterpillar
+from openreml_core.figures.field import design_map, field_map
+from openreml_core.figures.groups import residuals_by
+from openreml_core.figures.iterations import convergence, parameter_traces
+from openreml_core.figures.matrices import matrix_heatmap
+from openreml_core.figures.quantiles import qq
+from openreml_core.figures.scatter import observed_fitted, residuals_fitted, scale_location
+from openreml_core.figures.theme import CONFIG, config
+
+__all__ = [
+    "CONFIG",
+    "PlotAccessor",
+    "caterpillar",
+    "column_bars",
+    "column_histogram",
+    "config",
+    "convergence",
+    "design_map",
+    "field_map",
+    "forest",
+    "histogram",
+    "matrix_heatmap",
+    "observed_fitted",
+    "parameter_traces",
+    "qq",
+    "residuals_by",
+    "residuals_fitted",
+    "scale_location",
+    "variance_shares",
+]

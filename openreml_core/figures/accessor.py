@@ -1,0 +1,165 @@
+"""``fit.plot``: every figure of a fit, by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from openreml_core.errors import DataError, did_you_mean
+from openreml_core.figures import theme
+from openreml_core.figures.coefficients import forest
+from openreml_core.figures.components import variance_shares
+from openreml_core.figures.distribution import histogram
+from openreml_core.figures.effects import caterpillar
+from openreml_core.figures.field import design_map, field_map
+from openreml_core.figures.groups import residuals_by
+from openreml_core.figures.iterations import convergence, parameter_traces
+from openreml_core.figures.quantiles import qq
+from openreml_core.figures.scatter import observed_fitted, residuals_fitted, scale_location
+
+
+class PlotAccessor:
+    """The figures of one fit.
+
+    Parameters
+    ----------
+    fit : MixedModelFit
+        Anything with its tables: random_effects, fixed_effects, variance_components, trace, fitted, residuals, data.
+    """
+
+    def __init__(self, fit: Any) -> None:
+        self._fit = fit
+
+    def caterpillar(
+        self, term: str | None = None, *, top: int | None = None, search: str | None = None,
+        highlight: Sequence[Any] = (), effect: str | None = None,
+    ) -> go.Figure:  # fmt: skip
+        """Predicted effects of a random term (the first, if none is named), sorted, with intervals."""
+        term = self._term(term)
+        return caterpillar(
+            self._fit.random_effects(term), term=term, top=top, search=search, highlight=highlight, effect=effect,
+            counts=self._counts(term),
+        )  # fmt: skip
+
+    def residuals(self, kind: str = "conditional") -> go.Figure:
+        """Residuals of a kind against fitted values."""
+        e = self._fit.residuals(kind=kind)
+        fitted = self._fit.fitted(random=False) if kind == "marginal" else self._fit.fitted()
+        return residuals_fitted(fitted, e, self._rows(e.index), kind=f"{kind.capitalize()} residual")
+
+    def scale_location(self) -> go.Figure:
+        """Root of the conditional residuals' size against fitted values."""
+        e = self._fit.residuals()
+        return scale_location(self._fit.fitted(), e, self._rows(e.index))
+
+    def qq(
+        self, term: str | None = None, *, effect: str | None = None, kind: str = "conditional", seed: int = 1
+    ) -> go.Figure:
+        """Normal quantiles of the residuals, or of a random term's predicted effects."""
+        if term is None:
+            e = self._fit.residuals(kind=kind)
+            return qq(e, seed=seed, hover=self._rows(e.index))
+        table = self._fit.random_effects(self._term(term))
+        kinds = list(dict.fromkeys(table["effect"]))
+        if effect is not None and effect not in kinds:
+            raise DataError(f"The term *{term}* has no effect *{effect}*.", hint=did_you_mean(effect, kinds))
+        table = table[table["effect"] == (effect if effect is not None else kinds[0])]
+        blup = pd.Series(table["blup"].to_numpy(float), index=table["level"].astype(str))
+        return qq(blup, seed=seed, what="predicted effect", colour=theme.RANDOM, row_word=term)
+
+    def histogram(self, kind: str = "conditional") -> go.Figure:
+        """Histogram of the residuals with the normal curve."""
+        return histogram(self._fit.residuals(kind=kind), what=f"{kind.capitalize()} residual")
+
+    def trace(self, upto: int | None = None) -> go.Figure:
+        """Criterion and scaled gradient against iteration."""
+        return convergence(self._fit.trace, upto)
+
+    def parameters(self, upto: int | None = None) -> go.Figure:
+        """Each variance parameter against iteration."""
+        return parameter_traces(self._fit.trace, upto)
+
+    def components(self) -> go.Figure:
+        """Shares of the variance."""
+        return variance_shares(self._fit.variance_components())
+
+    def coefficients(self, *, intercept: bool = False, **options: Any) -> go.Figure:
+        """Fixed effects with their intervals; further options go to ``fit.fixed_effects``."""
+        return forest(self._fit.fixed_effects(**options), intercept=intercept, level=options.get("level", 0.95))
+
+    def observed(self) -> go.Figure:
+        """Observations against fitted values."""
+        fitted = self._fit.fitted()
+        observed = fitted + self._fit.residuals()
+        return observed_fitted(observed, fitted, self._rows(fitted.index), response=str(self._fit.response_name))
+
+    def residuals_by(self, factor: str, *, kind: str = "conditional") -> go.Figure:
+        """Residuals at each level of a column, or of several joined by a colon, or along a covariate."""
+        e = self._fit.residuals(kind=kind)
+        return residuals_by(e, self._column(factor, e.index), factor)
+
+    def field(self, row: str = "row", col: str = "col", what: str = "residuals", *, aspect: float = 1.0) -> go.Figure:
+        """Residuals, fitted values, or any column of the data over the field.
+
+        Parameters
+        ----------
+        row, col : str
+            The columns with the plots' positions.
+        what : str
+            ``"residuals"``, ``"fitted"``, or the name of a column.
+        aspect : float
+            A plot's length along a field column, divided by its width along a field row.
+        """
+        e = self._fit.residuals()
+        rows, cols = self._column(row, e.index), self._column(col, e.index)
+        place: dict[str, Any] = dict(aspect=aspect, row_name=row.capitalize(), col_name=col.capitalize())
+        if what == "residuals":
+            return field_map(rows, cols, e, what="Residual", **place)
+        if what == "fitted":
+            return field_map(rows, cols, self._fit.fitted(), what="Fitted value", diverging=False, **place)
+        return design_map(rows, cols, self._column(what, e.index), name=what, **place)
+
+    def _term(self, term: str | None) -> str:
+        terms = [str(t) for t in self._fit.random_terms]
+        if not terms:
+            raise DataError("This model has no random effects.", hint="Add a random term, such as (1 | gen).")
+        if term is None:
+            return terms[0]
+        if term not in terms:
+            raise DataError(f"*{term}* is not a random term of this model.", hint=did_you_mean(term, terms))
+        return term
+
+    def _counts(self, term: str) -> pd.Series | None:
+        """Observations of each level of a term, where its columns are in the data."""
+        data = self._fit.data
+        for name in (term, re.sub(r"\.\d+$", "", term)):
+            if name in data.columns or all(part in data.columns for part in name.split(":")):
+                return self._column(name, self._fit.residuals().index).astype(str).value_counts()
+        return None
+
+    def _column(self, name: str, index: pd.Index) -> pd.Series:
+        """A column of the data at the rows of the fit; ``a:b`` joins the levels of two."""
+        data = self._fit.data
+        data = data if len(data) == len(index) else data.loc[index]
+        if name in data.columns:
+            return data[name]
+        parts = name.split(":")
+        unknown = [p for p in parts if p not in data.columns]
+        if unknown:
+            hint = did_you_mean(unknown[0], [str(c) for c in data.columns])
+            raise DataError(f"Column *{unknown[0]}* is not in this table.", hint=hint)
+        joined = data[parts[0]].astype(str)
+        for part in parts[1:]:
+            joined = joined + ":" + data[part].astype(str)
+        return joined
+
+    def _rows(self, index: pd.Index) -> pd.DataFrame | None:
+        """The columns of the data to name in a row's hover box: the first few that are not numbers."""
+        data = self._fit.data
+        data = data if len(data) == len(index) else data.loc[index]
+        names = [c for c in data.columns if not pd.api.types.is_float_dtype(data[c].dtype)][:5]
+        return data[names] if names else None

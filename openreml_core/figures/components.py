@@ -1,0 +1,87 @@
+"""Variance components as shares: a bar for each variance, the residual last, bounds marked in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from openreml_core.figures import theme
+from openreml_core.figures.words import lines, number, plain, shorten
+
+
+def variance_shares(components: pd.DataFrame) -> go.Figure:
+    """Draw each variance's share of the total, with its size in words.
+
+    Parameters
+    ----------
+    components : DataFrame
+        Rows of variances, covariances and the like: group, name1, kind, estimate, std_error, std_dev, percent, bound. Only
+        the variances are drawn. Where no share is given at all it is taken from the estimates.
+    """
+    table = components[components["kind"].astype(str) == "variance"].reset_index(drop=True)
+    table = table[np.isfinite(table["estimate"].astype(float))].reset_index(drop=True)
+    if table.empty:
+        return theme.message("There are no variance components to show.")
+    estimate = table["estimate"].to_numpy(float)
+    share = table["percent"].to_numpy(float) if "percent" in table else np.full(len(table), np.nan)
+    if not np.isfinite(share).any() and estimate.sum() > 0:
+        share = 100 * estimate / estimate.sum()
+    residual = (table["group"].astype(str) == "residual").to_numpy()
+    bound = np.array([_is_bound(b) for b in table["bound"]] if "bound" in table else [False] * len(table))
+    several = table["group"].map(table["group"].value_counts()).to_numpy() > 1
+    names = [f"{g}: {str(k).replace('(Intercept)', 'Intercept')}" if s and pd.notna(k) else str(g)
+             for g, k, s in zip(table["group"], table.get("name1", table["group"]), several, strict=True)]  # fmt: skip
+    names = ["Residual" if n == "residual" else n for n in names]
+    labels = shorten(names, 26)
+    words = [_words(s, v, b, estimate.max()) for s, v, b in zip(share, estimate, bound, strict=True)]
+    records = table.to_dict("records")
+    fig = go.Figure(
+        go.Bar(
+            x=np.where(np.isfinite(share), share, 0.0), y=labels, orientation="h", text=words, textposition="outside",
+            cliponaxis=False, hoverinfo="text",
+            marker=dict(
+                color=[theme.BOUND if b else theme.RESIDUAL if r else theme.RANDOM for b, r in zip(bound, residual, strict=True)],
+                line_width=0,
+            ),
+            hovertext=[_hover(n, r, s, b, estimate.max()) for n, r, s, b in zip(names, records, share, bound, strict=True)],
+        )
+    )  # fmt: skip
+    theme.apply(fig, height=34 * len(labels) + 80)
+    fig.update_layout(bargap=0.35)
+    widest = float(np.nanmax(share, initial=1.0))
+    step = next(s for s in (1, 2, 5, 10, 20, 25) if widest / s <= 6 or s == 25)
+    fig.update_xaxes(title_text="Share of the variance, %", range=[0, max(widest * 1.32, 1)], tick0=0, dtick=step)
+    fig.update_yaxes(type="category", categoryorder="array", categoryarray=labels, autorange="reversed", showgrid=False,
+                     ticklabelstandoff=6)  # fmt: skip
+    return fig
+
+
+def _is_bound(value: Any) -> bool:
+    """Read the bound mark, which may be a truth value or a word."""
+    if isinstance(value, str):
+        return bool(value.strip()) and value.strip().casefold() not in {"false", "no", "none", "free", "-", "\u2013"}
+    return bool(value) if value is not None and pd.notna(value) else False
+
+
+def _words(share: float, estimate: float, bound: bool, scale: float) -> str:
+    size = number(estimate, scale=scale)
+    if bound:
+        return "at zero" if size == "0" else f"{size}, on its bound"
+    return f"{share:.1f} %" if np.isfinite(share) else f"variance {size}"
+
+
+def _hover(name: str, row: Mapping[Any, Any], share: float, bound: bool, scale: float) -> str:
+    deviation = row.get("std_dev")
+    return lines(
+        f"<b>{plain(name)}</b>",
+        f"Variance {number(row['estimate'], scale=scale)}, SE {number(row.get('std_error', np.nan))}",
+        None
+        if deviation is None or pd.isna(deviation)
+        else f"Standard deviation {number(deviation, scale=scale**0.5)}",
+        f"{share:.1f} % of the variance" if np.isfinite(share) else None,
+        "On the edge of what is possible" if bound else None,
+    )

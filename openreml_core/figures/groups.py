@@ -1,0 +1,96 @@
+"""Residuals by a factor (a box for each level) or along a covariate (points with a trend)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike
+
+from openreml_core.figures import theme
+from openreml_core.figures.points import GL_ABOVE
+from openreml_core.figures.scatter import residuals_fitted
+from openreml_core.figures.words import count, is_number_column, lines, number, plain, shorten
+
+MOST_LEVELS = 60
+MOST_NUMBERS = 12
+
+
+def residuals_by(residuals: ArrayLike, groups: pd.Series | ArrayLike, name: str) -> go.Figure:
+    """Draw the residuals' spread at each level of a factor, or against a covariate of more than 12 different values.
+
+    Parameters
+    ----------
+    residuals : array or Series of shape (n,)
+        Missing ones are left out.
+    groups : Series or array of shape (n,)
+        The level, or the covariate's value, of each row. Categories keep their order.
+    name : str
+        The column's name, for the axis.
+    """
+    group = groups.reset_index(drop=True) if isinstance(groups, pd.Series) else pd.Series(np.asarray(groups))
+    e = np.asarray(residuals, dtype=float).ravel()
+    if len(group) != e.size:
+        raise ValueError(f"There are {e.size} residuals but {len(group)} values of {name}.")
+    if is_number_column(group) and group.nunique() > MOST_NUMBERS:
+        series = residuals if isinstance(residuals, pd.Series) else e
+        return residuals_fitted(group.to_numpy(float), series, against=name, kind="Residual")
+    keep = np.isfinite(e) & group.notna().to_numpy()
+    if not keep.any():
+        return theme.message("There are no residuals to show.")
+    e, group = e[keep], group[keep]
+    levels = _ordered(group)
+    by = {
+        level: e[at]
+        for level, at in group.reset_index(drop=True).groupby(group.to_numpy(), observed=True).indices.items()
+    }
+    shown = levels
+    if len(levels) > MOST_LEVELS:
+        size = sorted(levels, key=lambda k: -float(np.mean(np.abs(by[k]))))
+        chosen = set(size[:MOST_LEVELS])
+        shown = [k for k in levels if k in chosen]
+    labels = shorten(_text(k) for k in shown)
+    fig = go.Figure()
+    points = "all" if sum(by[k].size for k in shown) <= GL_ABOVE else "outliers"
+    scale = float(np.abs(e).max())
+    for level, label in zip(shown, labels, strict=True):
+        values = by[level]
+        single = values.size < 5
+        fig.add_trace(
+            go.Box(
+                x=values, y=[label] * values.size, orientation="h", name=label, boxpoints=points, pointpos=0,
+                jitter=0.35 if points == "all" else 0, hoveron="points" if points == "all" else "boxes+points",
+                hoverinfo="text" if points == "all" else "x", fillcolor=theme.CLEAR if single else theme.tint(theme.RESIDUAL, 0.28),
+                line=dict(color=theme.CLEAR if single else theme.INK, width=1.2), width=0.62, whiskerwidth=0.4,
+                marker=dict(color=theme.RESIDUAL, size=5, opacity=0.85, line_width=0), showlegend=False,
+                hovertext=[lines(f"<b>{plain(_text(level))}</b> \u00b7 {plain(name)}", f"Residual {number(v, scale=scale)}",
+                                 f"n = {values.size:,}, mean {number(values.mean(), scale=scale)}") for v in values]
+                if points == "all" else None,
+            )
+        )  # fmt: skip
+    theme.apply(fig, height=max(24 * len(shown) + 20, 90) + 70)
+    fig.update_xaxes(title_text="Residual", zeroline=True, zerolinecolor=theme.INK, zerolinewidth=1)
+    fig.update_yaxes(
+        title_text=plain(name), type="category", categoryorder="array", categoryarray=labels, range=[len(labels) - 0.4, -0.6],
+        tickmode="linear", dtick=1, showgrid=False, ticklabelstandoff=4,
+    )  # fmt: skip
+    if len(shown) < len(levels):
+        theme.note(
+            fig,
+            f"{len(shown)} of {count(len(levels), 'level')} are shown: those with the largest residuals on average.",
+        )
+    return fig
+
+
+def _ordered(group: pd.Series) -> list[object]:
+    if isinstance(group.dtype, pd.CategoricalDtype):
+        seen = set(group.unique())
+        return [c for c in group.cat.categories if c in seen]
+    try:
+        return sorted(group.unique())
+    except TypeError:
+        return sorted(group.unique(), key=str)
+
+
+def _text(level: object) -> str:
+    return number(level) if isinstance(level, float) else str(level)

@@ -1,0 +1,123 @@
+"""The normal quantile plot with an envelope by simulation.
+
+Sorted residuals e_(i) against q_i = Phi^-1((i - a) / (n + 1 - 2a)), Blom's a = 3/8. The line is mean + sd q. The envelope
+is the middle 95 % of each order statistic over normal samples of the same size, standardised as the residuals are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike
+from scipy.special import ndtri
+from scipy.stats import beta
+
+from openreml_core.figures import theme
+from openreml_core.figures.points import THIN_ABOVE, Array, cloud, index_of, row_text
+from openreml_core.figures.words import lines, number
+
+SIMULATED_VALUES = 4_000_000
+
+
+def qq(
+    residuals: ArrayLike, *, seed: int = 1, samples: int = 1_000, level: float = 0.95, what: str = "residual",
+    hover: pd.DataFrame | None = None, colour: str = theme.RESIDUAL,
+    row_word: str = "Row",
+) -> go.Figure:  # fmt: skip
+    """Draw sorted values against normal quantiles, with an envelope.
+
+    Parameters
+    ----------
+    residuals : array or Series of shape (n,)
+        Missing ones are left out.
+    seed : int
+        Seed of the envelope's samples: the same residuals give the same figure.
+    samples : int
+        Normal samples to draw; fewer (at least 200) for many residuals.
+    level : float
+        Share of the samples within the envelope, at each point.
+    what : str
+        What is drawn, for the words: ``"residual"`` or ``"predicted effect"``.
+    hover : DataFrame of n rows, optional
+        What else to say about a row.
+    colour : str
+        Colour of the points.
+    row_word : str
+        What the values' labels name, for the hover box.
+    """
+    full = np.asarray(residuals, dtype=float).ravel()
+    order = np.argsort(full, kind="stable")
+    order = order[np.isfinite(full[order])]
+    e = full[order]
+    n = e.size
+    if n < 3:
+        return theme.message(
+            f"A quantile plot needs three {what}s or more; there {'is' if n == 1 else 'are'} {n or 'none'}."
+        )
+    mean, sd = float(e.mean()), float(e.std(ddof=1))
+    if sd <= 1e-12 * abs(mean) or sd == 0:
+        return theme.message(f"All {what}s are equal: there is no spread to compare with a normal distribution.")
+    q = normal_quantiles(n)
+    low, high = envelope(n, seed=seed, samples=samples, level=level)
+    low, high = mean + sd * low, mean + sd * high
+    drawn = _drawn(n)
+    fig = go.Figure()
+    band = dict(mode="lines", hoverinfo="skip", showlegend=False)
+    fig.add_trace(go.Scatter(x=q[drawn], y=low[drawn], line=dict(width=0), name="Envelope, low", **band))
+    fig.add_trace(go.Scatter(x=q[drawn], y=high[drawn], line=dict(width=0), fill="tonexty", fillcolor=theme.GRID,
+                             name="Envelope, high", **band))  # fmt: skip
+    ends = np.array([q[0], q[-1]])
+    fig.add_trace(go.Scatter(x=ends, y=mean + sd * ends, line=dict(color=theme.INK, width=1.5), name="Normal", **band))
+    index = index_of(residuals, full.size)
+    first = row_text(index, hover, order[drawn], row_word)
+    outside = (e < low) | (e > high)
+    text = [
+        lines(t, f"{what.capitalize()} {number(v, scale=sd)}", f"Normal quantile {number(k, digits=3, scale=1)}",
+              "Outside the envelope" if o else None)
+        for t, v, k, o in zip(first, e[drawn], q[drawn], outside[drawn], strict=True)
+    ]  # fmt: skip
+    fig.add_trace(cloud(q[drawn], e[drawn], colour=colour, hover=text, rows=[index[i] for i in order[drawn]]))
+    theme.apply(fig, height=400)
+    fig.update_xaxes(title_text="Standard normal quantile")
+    fig.update_yaxes(title_text=what.capitalize())
+    theme.note(fig, f"Shaded: {100 * level:g} % of normal samples of the same size, point by point.")
+    if drawn.size < n:
+        theme.note(fig, f"{drawn.size:,} of {n:,} points are drawn, both tails in full.")
+    return fig
+
+
+def normal_quantiles(n: int) -> Array:
+    """Blom's approximation (n,) to the expected order statistics of n standard normal values."""
+    return np.asarray(ndtri((np.arange(1, n + 1) - 0.375) / (n + 0.25)))
+
+
+def envelope(n: int, *, seed: int, samples: int = 1_000, level: float = 0.95) -> tuple[Array, Array]:
+    """Give the middle ``level`` of each order statistic of n standardised normal values.
+
+    Above 20,000 values, where mean and standard deviation are as good as known, from the order statistics' own law:
+    Phi(z_(i)) is Beta(i, n + 1 - i).
+
+    Returns
+    -------
+    low, high : array of shape (n,)
+    """
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    if n > THIN_ABOVE:
+        i = np.arange(1, n + 1)
+        low, high = (np.asarray(ndtri(beta.ppf(p, i, n + 1 - i))) for p in tails)
+        return low, high
+    draws = max(min(samples, SIMULATED_VALUES // n), 200)
+    z = np.random.default_rng(seed).standard_normal((draws, n))
+    z = (z - z.mean(axis=1, keepdims=True)) / z.std(axis=1, ddof=1, keepdims=True)
+    z.sort(axis=1)
+    low, high = np.quantile(z, tails, axis=0)
+    return low, high
+
+
+def _drawn(n: int) -> np.ndarray:
+    """Choose the order statistics to draw: all, or the 1,000 at either end and an even choice between."""
+    if n <= THIN_ABOVE:
+        return np.arange(n)
+    middle = np.linspace(1_000, n - 1_001, 8_000).round().astype(int)
+    return np.unique(np.concatenate([np.arange(1_000), middle, np.arange(n - 1_000, n)]))

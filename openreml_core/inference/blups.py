@@ -1,0 +1,49 @@
+"""BLUPs: the predicted random effects of a term, with their conditional standard deviations and reliabilities.
+
+    u^ = G Z'P y,   Var[u | y] = G - G Z'V^-1 Z G,   Var[u^ - u] = G - G Z'P Z G
+
+The interval and ``std_error`` are conditional on b (lme4's conditional variance); ``reliability`` is
+1 - Var[u^ - u] / Var[u], b's uncertainty in it (Mrode 2014, Linear Models for the Prediction of Animal Breeding Values).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from openreml_core.covariance import Propagated
+from openreml_core.engines import RandomEffects
+
+
+def blup_table(term: Propagated, effects: RandomEffects, sigma: np.ndarray, level: float = 0.95) -> pd.DataFrame:
+    """The table of ``fit.random_effects(term)``: a row per level and effect.
+
+    Parameters
+    ----------
+    term : Propagated
+    effects : RandomEffects
+    sigma : array of shape (k, k)
+        The term's covariance matrix on the scale of the data.
+    level : float
+        Coverage of the interval.
+    """
+    q, k = effects.blup.shape
+    blup = effects.blup.numpy().reshape(-1)
+    spread = effects.conditional.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt().numpy().reshape(-1)
+    error_variance = effects.prediction.diagonal(dim1=1, dim2=2).numpy().reshape(-1)
+    variance = np.tile(np.diag(sigma), q)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reliability = np.where(variance > 0, np.clip(1 - error_variance / variance, 0.0, 1.0), 0.0)
+    half = stats.norm.ppf(0.5 + level / 2) * spread
+    return pd.DataFrame(
+        {
+            "level": np.repeat(np.array(term.levels, dtype=object), k),
+            "effect": np.tile(np.array(term.structure.names, dtype=object), q),
+            "blup": blup,
+            "std_error": spread,
+            "lower": blup - half,
+            "upper": blup + half,
+            "reliability": reliability,
+        }
+    )

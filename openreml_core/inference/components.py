@@ -1,0 +1,146 @@
+"""Variance components: what is read off the estimated Sigmas, with standard errors.
+
+Standard errors are sqrt(diag(AI^-1)), AI the average information for the natural parameters at the estimates, as ASReml
+reports them; what lies on a boundary has none and is taken out of AI first. A correlation r = c / sqrt(v1 v2) has its by
+the delta method. Shares are of the variance of the average row: tr(Z Sigma Z') / n, split over Sigma's elements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from openreml_core.model import Component
+from openreml_core.reml import Estimates
+
+COLUMNS = ["group", "structure", "name1", "name2", "kind", "estimate", "std_error", "std_dev", "percent", "bound"]
+
+
+@dataclass(frozen=True, eq=False)
+class NaturalEstimates:
+    """The natural parameters of a fit.
+
+    Attributes
+    ----------
+    names : tuple of str
+    values : array of shape (m,)
+    covariance : array of shape (m, m)
+        AI^-1; NaN rows for parameters on a boundary or held.
+    bounds : tuple of str
+        ``""``, ``"at zero"``, ``"correlation at 1"``, ``"held"``, ...
+    """
+
+    names: tuple[str, ...]
+    values: np.ndarray
+    covariance: np.ndarray
+    bounds: tuple[str, ...]
+
+
+def natural_estimates(estimates: Estimates) -> NaturalEstimates:
+    """Read the natural parameters and their covariance off the estimates."""
+    engine, at, model = estimates.engine, estimates.at, estimates.engine.model
+    bounds: list[str] = []
+    unit = 1.0 if model.profiled else model.typical_deviation
+    for component, part, where in zip(model.components, model.split(at.theta), model.slices, strict=True):
+        if component.structure.n_parameters and not estimates.free[where].any():
+            bounds += ["held"] * component.structure.n_parameters
+        else:
+            bounds += component.structure.boundary(part, component.scale * unit)
+    bounds += [""] * (len(model.parameter_names) - len(bounds))
+    # A correlation at its bound still leaves V differentiable in the covariance: only zeros and held values drop out.
+    inside = np.array([b not in ("at zero", "held") for b in bounds])
+    information = engine.natural_information(at).numpy()
+    covariance = np.full(information.shape, np.nan)
+    covariance[np.ix_(inside, inside)] = _inverse(information[np.ix_(inside, inside)])
+    values = model.natural_values(at.theta, at.sigma2).numpy()
+    return NaturalEstimates(model.parameter_names, values, covariance, tuple(bounds))
+
+
+def _inverse(information: np.ndarray) -> np.ndarray:
+    scale = np.sqrt(np.clip(np.diag(information), 1e-300, None))
+    scaled = information / np.outer(scale, scale)
+    if np.linalg.eigvalsh(scaled)[0] < 1e-12:
+        return np.full(information.shape, np.nan)
+    return np.linalg.inv(scaled) / np.outer(scale, scale)
+
+
+def component_table(estimates: Estimates, natural: NaturalEstimates) -> pd.DataFrame:
+    """The table of ``fit.variance_components()``: a row per natural parameter, then the correlations of each term."""
+    model = estimates.engine.model
+    rows, position = [], 0
+    for component in model.all_components:
+        m = component.structure.n_parameters
+        here = slice(position, position + m)
+        rows += _rows(component, natural, here)
+        position += m
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    total = table["percent"].sum()
+    table["percent"] = 100 * table["percent"] / total if total > 0 else np.nan
+    return table
+
+
+def _rows(component: Component, natural: NaturalEstimates, here: slice) -> list[dict[str, object]]:
+    structure, values = component.structure, natural.values[here]
+    covariance, bounds = natural.covariance[here, here], natural.bounds[here]
+    error = np.sqrt(np.diag(covariance))
+    share = _shares(component)
+    keyword = "id" if component.name == "residual" else structure.keyword
+    rows: list[dict[str, object]] = []
+    where = {(q.name1, q.name2): i for i, q in enumerate(structure.natural)}
+    correlations = []
+    for i, q in enumerate(structure.natural):
+        rows.append(
+            {
+                "group": component.name,
+                "structure": keyword,
+                "name1": q.name1,
+                "name2": q.name2,
+                "kind": q.kind,
+                "estimate": values[i],
+                "std_error": error[i],
+                "std_dev": np.sqrt(values[i]) if q.kind == "variance" else np.nan,
+                "percent": values[i] * share.get((q.name1, q.name2), 0.0),
+                "bound": bounds[i],
+            }
+        )
+        if q.kind == "covariance":
+            a, b = where[q.name1, ""], where[q.name2, ""]
+            correlations.append((q.name1, q.name2, a, b, i))
+    for name1, name2, a, b, i in correlations:
+        product = values[a] * values[b]
+        r = values[i] / np.sqrt(product) if product > 0 else np.nan
+        slope = np.zeros(len(values))
+        if product > 0:
+            slope[[a, b, i]] = -0.5 * r / values[a], -0.5 * r / values[b], 1 / np.sqrt(product)
+            part = [a, b, i]
+            variance = slope[part] @ covariance[np.ix_(part, part)] @ slope[part]
+        else:
+            variance = np.nan
+        at_bound = bounds[i].startswith("correlation") or (product > 0 and abs(r) > 1 - 1e-8)
+        rows.append(
+            {
+                "group": component.name,
+                "structure": keyword,
+                "name1": name1,
+                "name2": name2,
+                "kind": "correlation",
+                "estimate": np.clip(r, -1.0, 1.0),
+                "std_error": np.nan if at_bound or not variance > 0 else np.sqrt(variance),
+                "std_dev": np.nan,
+                "percent": np.nan,
+                "bound": bounds[i] or (f"correlation at {int(np.sign(r))}" if at_bound else ""),
+            }
+        )
+    return rows
+
+
+def _shares(component: Component) -> dict[tuple[str, str], float]:
+    """What one unit of a natural parameter adds to the variance of the average row."""
+    if component.name == "residual":
+        return {("units", ""): float(component.variance.mean())}  # type: ignore[union-attr]
+    cross = (component.basis.T @ component.basis / component.basis.shape[0]).tolist()  # type: ignore[union-attr]
+    names = component.structure.names
+    out = {(name, ""): cross[a][a] for a, name in enumerate(names)}
+    return out | {(names[b], names[a]): 2 * cross[a][b] for a in range(len(names)) for b in range(a)}

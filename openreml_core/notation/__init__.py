@@ -1,0 +1,27 @@
+"""The notation: formulas with bars for random effects, structure functions for the residual; read, never run."""
+
+from openreml_core.notation.bars import RandomTerm
+from openreml_core.notation.equation import latex
+from openreml_core.notation.expression import Expression, parse_expression
+from openreml_core.notation.formula import Formula, compose_formula, parse_formula
+from openreml_core.notation.residual import Residual, ResidualFactor, ResidualTerm, parse_residual
+from openreml_core.notation.structures import STRUCTURES
+from openreml_core.notation.symbols import escape
+from openreml_core.notation.tokens import quote
+
+__all__ = [
+    "STRUCTURES",
+    "Expression",
+    "Formula",
+    "RandomTerm",
+    "Residual",
+    "ResidualFactor",
+    "ResidualTerm",
+    "compose_formula",
+    "escape",
+    "latex",
+    "parse_expression",
+    "parse_formula",
+    "parse_residual",
+    "quote",
+]

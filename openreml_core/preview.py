@@ -1,0 +1,120 @@
+"""What a model is before it is fitted: its size, its parameters in words, its equation, what to watch out for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from openreml_core.assembly import assemble
+from openreml_core.design import build_design
+from openreml_core.engines import choose_engine
+from openreml_core.model import MixedModel
+from openreml_core.notation import Formula, latex
+
+
+@dataclass(frozen=True, eq=False)
+class ModelPreview:
+    """A model's size and content.
+
+    Attributes
+    ----------
+    formula : Formula
+    n_obs, n_dropped, rank : int
+        Rows used and left out; fixed effects estimated.
+    aliased : tuple of str
+        Fixed effects left out because others determine them.
+    terms : DataFrame
+        A row per random term: term, structure, effects, levels, parameters.
+    parameters : tuple of str
+        What will be estimated, a line per variance parameter.
+    n_parameters : int
+        Number of variance parameters.
+    latex : str
+        The equation.
+    engine : str
+        Which engine will fit it.
+    warnings : tuple of str
+    """
+
+    formula: Formula
+    n_obs: int
+    n_dropped: int
+    rank: int
+    aliased: tuple[str, ...]
+    terms: pd.DataFrame
+    parameters: tuple[str, ...]
+    n_parameters: int
+    latex: str
+    engine: str
+    warnings: tuple[str, ...]
+
+
+def preview(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    method: str = "reml",
+    weights: str | Sequence[float] | None = None,
+    offset: str | Sequence[float] | None = None,
+    contrasts: Mapping[str, Any] | None = None,
+    engine: str = "auto",
+    missing: str = "drop",
+) -> ModelPreview:
+    """Describe a model without fitting it; the options are those of :func:`openreml_core.fit`.
+
+    Raises
+    ------
+    ModelError
+        Whatever ``fit`` would refuse, before it starts.
+
+    Examples
+    --------
+    >>> import openreml_core as reml
+    >>> seen = reml.preview("yield ~ rep + (1 | gen) + (1 | rep:block)", reml.load_sample("john_alpha"))
+    >>> seen.n_obs, seen.rank, seen.n_parameters
+    (72, 3, 3)
+    """
+    design = build_design(formula, data, weights=weights, offset=offset, contrasts=contrasts, missing=missing)
+    model = assemble(design, method=method)
+    terms = pd.DataFrame(
+        [
+            {
+                "term": t.name,
+                "structure": t.structure.keyword,
+                "effects": ", ".join(t.structure.names),
+                "levels": len(t.levels),
+                "parameters": t.structure.n_parameters,
+            }
+            for t in model.terms
+        ],
+        columns=["term", "structure", "effects", "levels", "parameters"],
+    )
+    return ModelPreview(
+        formula=design.formula,
+        n_obs=model.n,
+        n_dropped=design.n_dropped,
+        rank=model.p,
+        aliased=design.aliased,
+        terms=terms,
+        parameters=parameter_lines(model),
+        n_parameters=len(model.parameter_names),
+        latex=latex(design.formula),
+        engine=choose_engine(engine, model).name,
+        warnings=tuple(design.warnings),
+    )
+
+
+def parameter_lines(model: MixedModel) -> tuple[str, ...]:
+    """One line per variance parameter, in words."""
+    lines = []
+    for term in model.terms:
+        for q in term.structure.natural:
+            if q.kind == "variance":
+                effect = "" if term.structure.size == 1 and q.name1 == "(Intercept)" else f" of {q.name1}"
+                lines.append(f"variance{effect} between the {len(term.levels)} levels of {term.name}")
+            else:
+                lines.append(f"{q.kind} of {q.name1} and {q.name2} over the levels of {term.name}")
+    return (*lines, "residual variance")

@@ -1,0 +1,94 @@
+"""The script that repeats a fit, in Python or in R with lme4."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openreml_core.errors import ModelError
+
+LANGUAGES = ("python", "r-lme4")
+
+
+def to_code(fit: Any, language: str = "python") -> str:
+    """A script that repeats ``fit`` on a table called ``data``.
+
+    Parameters
+    ----------
+    fit : MixedModelFit
+    language : {"python", "r-lme4"}
+
+    Raises
+    ------
+    ModelError
+        For another language, or for what that language cannot say.
+    """
+    if language == "python":
+        return _python(fit)
+    if language == "r-lme4":
+        return _lme4(fit)
+    raise ModelError(f"There is no code in {language!r}.", hint=f"Choose one of {', '.join(LANGUAGES)}.")
+
+
+def _python(fit: Any) -> str:
+    spec = fit.specification
+    options: dict[str, tuple[Any, Any]] = {
+        "method": (spec.method, "reml"),
+        "weights": (spec.weights, None),
+        "offset": (spec.offset, None),
+        "contrasts": (spec.contrasts, {}),
+        "algorithm": (spec.algorithm, "ai"),
+        "engine": (spec.engine, "auto"),
+        "max_iterations": (spec.max_iterations, None),
+        "start": (spec.start, None),
+        "fixed": (spec.fixed, None),
+        "missing": (spec.missing, "drop"),
+    }
+    given = "".join(f",\n    {name}={value!r}" for name, (value, default) in options.items() if value != default)
+    factors = _factors(fit)
+    lines = ["import openreml_core as reml", "", 'data = reml.read_table("data.csv")']
+    lines += [f"data[{name!r}] = data[{name!r}].astype(str).astype('category')" for name in factors]
+    lines += [f"fit = reml.fit(\n    {spec.formula!r},\n    data{given},\n)", "print(fit)"]
+    return "\n".join(lines) + "\n"
+
+
+def _lme4(fit: Any) -> str:
+    spec = fit.specification
+    if spec.fixed:
+        raise ModelError(
+            "lme4 cannot hold a variance at a given value.", hint="Take the Python code, or leave `fixed` out."
+        )
+    formula = fit.design.formula
+    words = {"C(": "factor(", "**": "^"}
+    text = formula.text
+    for ours, theirs in words.items():
+        text = text.replace(ours, theirs)
+    extra = ", REML = FALSE" if spec.method == "ml" else ""
+    extra += f", weights = `{spec.weights}`" if spec.weights else ""
+    extra += f", offset = `{spec.offset}`" if spec.offset else ""
+    lines = ["library(lme4)", "", 'data <- read.csv("data.csv", check.names = FALSE)']
+    lines += [f"data[[{_quoted(name)}]] <- factor(data[[{_quoted(name)}]])" for name in _factors(fit, groups=True)]
+    lines += [f"fit <- lmer({text}, data{extra})", "summary(fit)"]
+    return "\n".join(lines) + "\n"
+
+
+def _factors(fit: Any, groups: bool = False) -> list[str]:
+    """Columns used as factors though a file would show numbers; with ``groups`` all that are factors."""
+    frame = fit.data
+    out = []
+    for name in frame.columns:
+        categorical = str(frame[name].dtype) == "category"
+        if categorical and (groups or _looks_numeric(frame[name])):
+            out.append(str(name))
+    return out
+
+
+def _looks_numeric(column: Any) -> bool:
+    try:
+        [float(v) for v in column.cat.categories]
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,58 @@
+"""Numbers and findings in words, the same in the summary, the app and the report."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+
+def number(value: float, digits: int = 4) -> str:
+    """Four significant digits, never in the form 1e-17 for what is zero, ``""`` for what is missing.
+
+    Examples
+    --------
+    >>> number(0.0702183), number(1743.628), number(-251.4051), number(0.0), number(float("nan")), number(3e-7)
+    ('0.07022', '1744', '-251.4', '0', '', '3.000e-07')
+    """
+    if value is None or not math.isfinite(value):
+        return "" if value is None or math.isnan(value) else ("inf" if value > 0 else "-inf")
+    if value == 0:
+        return "0"
+    size = math.floor(math.log10(abs(value)))
+    if size < -5 or size > 8:
+        return f"{value:.{digits - 1}e}"
+    rounded = round(value, digits - 1 - size)
+    return f"{rounded:.{max(digits - 1 - math.floor(math.log10(abs(rounded))), 0)}f}"
+
+
+def p_value(value: float) -> str:
+    """``0.032`` or ``< 0.001``.
+
+    Examples
+    --------
+    >>> p_value(0.03214), p_value(4e-9), p_value(0.7), p_value(float("nan"))
+    ('0.032', '< 0.001', '0.700', '')
+    """
+    if value is None or math.isnan(value):
+        return ""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def boundary_sentences(components: pd.DataFrame) -> tuple[str, ...]:
+    """A sentence for every variance at zero and every correlation at its bound."""
+    out = []
+    for row in components.itertuples():
+        if row.kind == "variance" and row.bound == "at zero":
+            what = row.group if row.name1 in ("(Intercept)", "units") else f"{row.name1} over {row.group}"
+            out.append(
+                f"The variance of {what} is estimated as zero: in these data it explains nothing beyond the other terms. "
+                "The fit is valid; you may leave the term out."
+            )
+        elif row.kind == "correlation" and str(row.bound).startswith("correlation"):
+            sign = "1" if row.estimate > 0 else "-1"
+            out.append(
+                f"The correlation of {row.name1} and {row.name2} over {row.group} is estimated at its bound, {sign}: "
+                "the data cannot tell the two effects apart. Written with ||, the term has no correlation to estimate."
+            )
+    return tuple(out)

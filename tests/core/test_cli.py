@@ -1,0 +1,164 @@
+"""The command line: results on standard output, progress on standard error, one sentence for a mistake."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import openreml_core as reml
+from openreml_core.cli import main
+
+ALPHA = str(Path(__file__).parents[2] / "sample_data" / "john_alpha.csv")
+FORMULA = "yield ~ rep + (1 | gen) + (1 | rep:block)"
+CRITERION = 93.19382024197
+
+
+def complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The sentence that `arguments` end in, on standard error, with exit code 2 and nothing on standard output."""
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    captured = capsys.readouterr()
+    assert code == 2
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    assert len(captured.err.strip().splitlines()) == 1, captured.err
+    return captured.err
+
+
+def test_fit_prints_the_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", ALPHA, FORMULA]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.strip() == reml.fit(FORMULA, reml.read_table(ALPHA)).summary().strip()
+    assert "93.19" in captured.out
+    lines = captured.err.strip().splitlines()
+    assert lines[0].startswith("iteration   0")
+    assert f"{CRITERION:.4f}" in lines[-1]
+
+
+def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", ALPHA, FORMULA, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", ALPHA, FORMULA, "--json", "--quiet"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["criterion"] == pytest.approx(CRITERION, abs=1e-6)
+    assert result["n_obs"] == 72
+    assert result["converged"] is True
+    assert result["formula"] == FORMULA
+    assert [row["coefficient"] for row in result["fixed_effects"]] == ["(Intercept)", "rep[T.R2]", "rep[T.R3]"]
+    variances = {row["group"]: row["estimate"] for row in result["variance_components"]}
+    assert variances["gen"] == pytest.approx(0.1429019684746, rel=1e-4)
+
+
+def test_what_is_not_a_number_is_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", ALPHA, FORMULA, "--json", "--quiet"]) == 0
+    text = capsys.readouterr().out
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+def test_options_reach_the_fit(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "fit.reml"
+    options = ["--method", "ml", "--algorithm", "ai-em", "--engine", "marginal", "--save", str(path)]
+    assert main(["fit", ALPHA, FORMULA, *options, "--quiet", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    expected = reml.fit(FORMULA, reml.read_table(ALPHA), method="ml")
+    assert result["method"] == "ml"
+    assert result["criterion"] == pytest.approx(expected.criterion, abs=1e-6)
+    assert reml.load(path).criterion == pytest.approx(result["criterion"])
+
+
+def test_factor_makes_numbers_levels(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["fit", ALPHA, "yield ~ row + col + (1 | gen)", "--quiet", "--json"]
+    assert main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["rank"] == 3
+    data = reml.read_table(ALPHA)
+    assert main([*arguments, "--factor", "row, col"]) == 0
+    assert json.loads(capsys.readouterr().out)["rank"] == 1 + data["row"].nunique() - 1 + data["col"].nunique() - 1
+
+
+def test_a_fit_that_stops_short_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", ALPHA, FORMULA, "--quiet", "--max-iterations", "1"]) == 1
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["fit", "nowhere.csv", "y ~ x"], "nowhere.csv"),
+        (["fit", ALPHA, "yeild ~ rep + (1 | gen)"], "yeild"),
+        (["fit", ALPHA, "yield ~ rep + (1 | gen"], ""),
+        (["fit", ALPHA, FORMULA, "--factor", "gen,blok"], "blok"),
+        (["fit", ALPHA, FORMULA, "--weights", "w"], "w"),
+        (["fit", ALPHA, FORMULA, "--max-iterations", "0"], "max-iterations"),
+        (["fit", ALPHA, FORMULA, "--method", "bayes"], "method"),
+        (["fit", ALPHA, FORMULA, "--quiet", "--save", "/no/such/folder/fit.reml"], "/no/such/folder"),
+        (["fit", ALPHA], "FORMULA"),
+        (["fti"], "fti"),
+    ],
+    ids=lambda value: " ".join(value[2:])[:40] if isinstance(value, list) else None,
+)
+def test_a_mistake_is_one_sentence(arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert word in complaint(arguments, capsys)
+
+
+def test_a_keyboard_interrupt_is_not_a_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(row: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("openreml_core.cli._progress", interrupt)
+    assert main(["fit", ALPHA, FORMULA]) == 130
+    assert capsys.readouterr().err.strip() == "openreml: cancelled."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "passed"), [([], []), (["app"], []), (["app", "--port", "8600"], ["--port", "8600"])]
+)
+def test_without_a_command_the_studio_opens(
+    arguments: list[str], passed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[list[str]] = []
+
+    def launch(options: list[str]) -> int:
+        calls.append(options)
+        return 0
+
+    real = importlib.import_module
+    monkeypatch.setattr(
+        importlib, "import_module", lambda name: SimpleNamespace(main=launch) if name == "app.launch" else real(name)
+    )
+    assert main(arguments) == 0
+    assert calls == [passed]
+
+
+def test_as_a_program() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "openreml_core", "--version"], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert run.stdout.startswith("openreml-studio ")
+
+
+def test_help_opens_no_studio() -> None:
+    code = """
+import sys
+from openreml_core.cli import main
+try:
+    main(["fit", "--help"])
+except SystemExit as stop:
+    assert not stop.code
+assert "streamlit" not in sys.modules
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "FORMULA" in run.stdout
