@@ -87,9 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="{app,fit}")
 
     opening = commands.add_parser("app", help="open the studio in the browser")
-    opening.add_argument(
-        "--port", type=_positive, default=None, help="serve on this port instead of the first free one"
-    )
+    opening.add_argument("--port", type=_positive, default=None, help="serve on this port, not the first free one")
 
     fitting = commands.add_parser("fit", help="fit a model to a table and print its summary")
     fitting.add_argument("file", metavar="FILE", help="csv, tsv, txt, xlsx or parquet")
@@ -98,9 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     fitting.add_argument("--algorithm", choices=list(ALGORITHMS), default="ai", help="average information, EM, or both")
     fitting.add_argument("--engine", choices=list(ENGINES), default="auto", help="how V is handled")
     fitting.add_argument("--weights", default=None, metavar="COLUMN", help="prior weights, one per row")
-    fitting.add_argument(
-        "--factor", default="", metavar="COLUMNS", help="number columns to read as factors, with commas"
-    )
+    fitting.add_argument("--factor", default="", metavar="COLUMNS", help="columns to read as factors, with commas")
     fitting.add_argument("--max-iterations", type=_positive, default=None, metavar="N", help="give up after these")
     fitting.add_argument("--save", default=None, metavar="PATH", help="keep the fit in one file")
     fitting.add_argument("--json", action="store_true", help="print the results as JSON instead of the summary")

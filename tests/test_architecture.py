@@ -1,7 +1,7 @@
 """The order of the parts holds: data flows down the list, and a module imports only what stands above it.
 
-Imports inside functions count as well. The one exception is named in `FORWARDS`: a fit hands the questions it is asked
-(``fit.plot``, ``fit.fixed_effects(ddf=...)``) on to the part that answers them, at the moment it is asked.
+Imports inside functions count as well. What is asked of a fit (inference, figures, report) works on its parts and stands
+above it; ``fit`` puts the answers together.
 """
 
 from __future__ import annotations
@@ -30,23 +30,19 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("assembly",),
     ("engines",),
     ("reml",),
-    ("storage", "preview"),
-    ("fit",),
-    ("fitting",),
     ("inference",),
     ("prediction", "simulation"),
     ("diagnostics",),
     ("hierarchical",),
     ("figures",),
-    ("report",),
+    ("report", "storage"),
+    ("fit",),
+    ("fitting", "preview"),
     ("__init__",),
     ("cli",),
     ("__main__",),
 )
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
-
-#: Modules whose functions may reach up, and to what.
-FORWARDS = {"fit": {"inference", "prediction", "simulation", "diagnostics", "figures", "report"}}
 
 LONGEST = 400  # lines; seldom more than 250
 VAGUE = {"utils", "util", "helpers", "misc", "common"}
@@ -138,8 +134,7 @@ def test_imports_run_one_way() -> None:
             target = part_named(found.module)
             if target is None or target == part:
                 continue
-            forwarded = found.deferred and target in FORWARDS.get(part, ())
-            if LEVEL[target] >= LEVEL[part] and not forwarded:
+            if LEVEL[target] >= LEVEL[part]:
                 wrong.append(f"{found}: {target} does not stand above {part}")
     assert not wrong, "\n".join(wrong)
 

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from openreml_core.design.coding import Coding
-from openreml_core.design.columns import named_columns
 from openreml_core.design.evaluate import Variable
 from openreml_core.design.random import RandomDesign
+from openreml_core.design.table import Table
 from openreml_core.errors import ModelError
 from openreml_core.notation.formula import Formula
 
@@ -89,8 +89,7 @@ class Design:
         -------
         float64 array of shape (m, p)
         """
-        columns = named_columns(newdata)
-        values = self.coding.values(newdata, columns)
+        values = self.coding.values(Table.of(newdata))
         return stack_columns(self.coding, self.coding.blocks(values, len(newdata)), len(newdata))[:, self.kept]
 
     def random_matrix(self, term_name: str, newdata: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -104,16 +103,16 @@ class Design:
         """
         for design in self.random:
             if design.name == term_name:
-                return design.matrix(newdata, named_columns(newdata))
+                return design.matrix(Table.of(newdata))
         names = ", ".join(design.name for design in self.random)
         raise ModelError(f"There is no random term '{term_name}'.", hint=f"The terms are: {names}.")
 
     def offset_vector(self, newdata: pd.DataFrame) -> np.ndarray:
         """Return the sum of the formula's ``offset(...)`` over the rows of `newdata`, shape (m,)."""
-        columns = named_columns(newdata)
+        table = Table.of(newdata)
         total = np.zeros(len(newdata))
         for variable in self.offsets:
-            total = total + np.asarray(variable.values(newdata, columns))
+            total = total + np.asarray(variable.values(table))
         return total
 
 

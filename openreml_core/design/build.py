@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from openreml_core.design.arrays import Design, FixedTerm, stack_columns
-from openreml_core.design.checks import check_response, check_weights, column_or_array, fixed_warnings
+from openreml_core.design.checks import (
+    check_response,
+    check_weights,
+    column_or_array,
+    contrast_warnings,
+    fixed_warnings,
+)
 from openreml_core.design.coding import Coding
-from openreml_core.design.columns import is_numeric, named_columns, resolve
-from openreml_core.design.contrasts import Contrast, contrast_named
+from openreml_core.design.columns import is_numeric
+from openreml_core.design.contrasts import contrast_named
 from openreml_core.design.evaluate import Coded, Variable
-from openreml_core.design.random import INTERCEPT, check_finite, random_designs
+from openreml_core.design.finite import check_finite
+from openreml_core.design.random import INTERCEPT, random_designs
 from openreml_core.design.rank import independent_columns
-from openreml_core.design.rows import complete_rows, row_names
+from openreml_core.design.rows import complete_rows
+from openreml_core.design.table import Table
 from openreml_core.errors import DataError, ModelError
 from openreml_core.notation.formula import Formula, parse_formula
 
@@ -62,52 +70,52 @@ def build_design(
     DataError
         The table does not carry the model: the message names the column, the term or the rows.
     """
-    columns = named_columns(data)
+    whole = Table.of(data)
     if len(data) == 0:
         raise DataError("The table has no rows.")
     if missing not in ("drop", "error"):
         raise ModelError(f"missing={missing!r} is not known.", hint="Choose 'drop' or 'error'.")
-    read = parse_formula(formula, tuple(columns)) if isinstance(formula, str) else formula
-    used = {name: resolve(name, columns) for name in read.columns}
+    read = parse_formula(formula, tuple(whole.own)) if isinstance(formula, str) else formula
+    used = dict.fromkeys(read.columns)
+    for name in used:
+        whole.name(name)
     given: dict[str, np.ndarray] = {}
     for what, source in (("weights", weights), ("offset", offset)):
-        array = column_or_array(what, source, data, columns, used)
+        array = column_or_array(what, source, whole)
         if array is not None:
-            given[what] = array
-    keep, dropped = complete_rows(data, used, given)
+            given[source if isinstance(source, str) else what] = array
+            used |= {source: None} if isinstance(source, str) else {}
+    keep, dropped = complete_rows(whole, used, given)
     if len(dropped) and missing == "error":
         raise DataError(
-            f"{len(dropped)} rows have values missing, the first: {dropped['reason'][0]} in "
-            f"{row_names(data.index, np.flatnonzero(~keep))}.",
-            hint="missing='drop' leaves them out.",
+            f"Values are missing in {whole.rows(np.flatnonzero(~keep))} (in the first of them {dropped['reason'][0]}).",
+            hint="missing='drop' leaves such rows out.",
         )
-    own = list(dict.fromkeys(used.values()))
-    frame = data.loc[:, own] if keep.all() else data.loc[keep, own]
+    table = whole.kept(keep, used)
 
-    y = check_response(read, frame, columns)
-    weight_values = check_weights(given["weights"][keep], frame.index) if "weights" in given else None
+    asked = {str(name): contrast_named(kind, str(name)) for name, kind in (contrasts or {}).items()}
+    y = check_response(read, table)
+    weight_values = None
+    if weights is not None:
+        weight_values = check_weights(given[weights if isinstance(weights, str) else "weights"][keep], table)
     offsets = tuple(Variable(expression) for expression in read.offset_expressions)
-    total_offset = np.array(given["offset"][keep]) if "offset" in given else np.zeros(len(frame))
-    for variable in offsets:
-        value = variable.values(frame, columns)
-        if isinstance(value, Coded) or value.ndim > 1:
-            raise DataError(f"offset({variable.expression.label}) is not one column of numbers.")
-        check_finite(variable.expression.label, variable.expression.names, value, frame, columns)
-        total_offset = total_offset + value
+    total_offset = _offset(offsets, table)
+    if offset is not None:
+        total_offset = total_offset + given[offset if isinstance(offset, str) else "offset"][keep]
 
-    coding = Coding(read.intercept, read.terms, _contrasts(contrasts, columns, frame))
-    values = coding.values(frame, columns)
-    warnings = fixed_warnings(read, coding, values, frame, columns)
-    X, names, terms, aliased, kept = _fixed(coding, values, frame)
+    coding = Coding(read.intercept, read.terms, asked)
+    values = coding.values(table)
+    warnings = fixed_warnings(read, coding, values, table) + contrast_warnings(asked, coding, values, table)
+    X, names, terms, aliased, kept = _fixed(coding, values, len(table))
     if aliased:
         warnings.append(_aliased_words(aliased))
-    if len(frame) <= X.shape[1]:
+    if len(table) <= X.shape[1]:
         raise DataError(
-            f"The fixed part has {X.shape[1]} coefficients but there are only {len(frame)} complete rows.",
+            f"The fixed part has {X.shape[1]} coefficients but there are only {len(table)} complete rows.",
             hint="Leave out fixed terms, or bring more rows.",
         )
-    random, more = random_designs(read.random, frame, columns, frozenset(known_groups), plain_residual)
-    kinds = tuple((name, "number" if is_numeric(frame[own]) else "factor") for name, own in used.items())
+    random, more = random_designs(read.random, table, frozenset(known_groups), plain_residual)
+    kinds = tuple((name, "number" if is_numeric(table.column(name)) else "factor") for name in used)
     return Design(
         formula=replace(read, kinds=kinds),
         y=y,
@@ -118,35 +126,35 @@ def build_design(
         random=random,
         weights=weight_values,
         offset=total_offset,
-        index=frame.index,
+        index=table.frame.index,
         n_dropped=len(dropped),
         dropped=dropped,
         warnings=tuple(warnings + more),
-        frame=frame,
+        frame=table.frame,
         coding=coding,
         kept=kept,
         offsets=offsets,
     )
 
 
-def _contrasts(asked: Mapping[str, str] | None, columns: dict[str, object], frame: pd.DataFrame) -> dict[str, Contrast]:
-    found: dict[str, Contrast] = {}
-    for name, kind in (asked or {}).items():
-        own = resolve(str(name), columns, "contrasts")
-        if own in frame.columns and is_numeric(frame[own]):
-            raise DataError(
-                f"Contrasts are asked for *{name}*, which holds numbers.", hint=f"Write factor({name}) in the formula."
-            )
-        found[str(name)] = contrast_named(kind, str(name))
-    return found
+def _offset(offsets: Sequence[Variable], table: Table) -> np.ndarray:
+    """Return the sum of the formula's offsets, shape (n,)."""
+    total = np.zeros(len(table))
+    for variable in offsets:
+        value = variable.values(table)
+        if isinstance(value, Coded) or value.ndim > 1:
+            raise DataError(f"offset({variable.expression.label}) is not one column of numbers.")
+        check_finite(variable.expression, value, table)
+        total = total + value
+    return total
 
 
 def _fixed(
-    coding: Coding, values: dict[str, np.ndarray | Coded], frame: pd.DataFrame
+    coding: Coding, values: dict[str, np.ndarray | Coded], n: int
 ) -> tuple[np.ndarray, tuple[str, ...], tuple[FixedTerm, ...], tuple[str, ...], np.ndarray]:
     """Return X of full rank, its names and terms, the names of aliased columns, and which columns were kept."""
-    blocks = coding.blocks(values, len(frame))
-    X = stack_columns(coding, blocks, len(frame))
+    blocks = coding.blocks(values, n)
+    X = stack_columns(coding, blocks, n)
     names = [INTERCEPT] if coding.intercept else []
     owner = [-1] if coding.intercept else []
     for place, (_, block_names) in enumerate(blocks):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
 from openreml_core.design.coding import Coding
-from openreml_core.design.columns import is_numeric, numbers, resolve
+from openreml_core.design.columns import is_numeric, numbers
+from openreml_core.design.contrasts import Contrast
 from openreml_core.design.evaluate import Coded, Variable
-from openreml_core.design.random import check_finite
-from openreml_core.design.rows import row_names
+from openreml_core.design.finite import check_finite
+from openreml_core.design.table import Table
 from openreml_core.errors import DataError, FormulaError
 from openreml_core.notation.formula import Formula
+from openreml_core.notation.tokens import quote
 
 
-def check_response(formula: Formula, frame: pd.DataFrame, columns: dict[str, object]) -> np.ndarray:
+def check_response(formula: Formula, table: Table) -> np.ndarray:
     """Return the response as numbers.
 
     Returns
@@ -26,19 +30,21 @@ def check_response(formula: Formula, frame: pd.DataFrame, columns: dict[str, obj
         raise FormulaError("The formula was not made by parse_formula.")
     if expression.is_column:
         name = expression.names[0]
-        column = frame[columns[name]]
+        column = table.column(name)
         if not is_numeric(column):
-            raise DataError(f"The response *{name}* is not numeric: {_first_words(column)}", hint=_numeric_hint(column))
+            raise DataError(
+                f"The response *{name}* is not numeric: {_first_words(column, table)}", hint=_numeric_hint(column)
+            )
         if name in {n for term in formula.terms for factor in term for n in factor.names} | {
             n for term in formula.random for n in term.columns
         }:
             raise FormulaError(f"*{name}* is the response and stands right of the '~' too.", hint="Take it out there.")
-    value = Variable(expression).values(frame, columns)
+    value = Variable(expression).values(table)
     if isinstance(value, Coded):
         raise DataError(f"The response {expression.label} is not numeric.")
     if value.ndim > 1:
         raise DataError(f"The response {expression.label} has several columns; a model has one response.")
-    check_finite(expression.label, expression.names, value, frame, columns)
+    check_finite(expression, value, table)
     y = np.array(value, dtype=np.float64)
     if np.ptp(y) == 0:
         raise DataError(
@@ -47,24 +53,22 @@ def check_response(formula: Formula, frame: pd.DataFrame, columns: dict[str, obj
     return y
 
 
-def _first_words(column: pd.Series) -> str:
+def _first_words(column: pd.Series, table: Table) -> str:
     if pd.api.types.is_bool_dtype(column.dtype):
         return "it holds TRUE and FALSE."
-    text = column.dropna().astype(str)
-    wrong = np.flatnonzero(pd.to_numeric(text, errors="coerce").isna().to_numpy())
+    text = column.astype(str)
+    wrong = np.flatnonzero((pd.to_numeric(text, errors="coerce").isna() & column.notna()).to_numpy())
     if len(wrong) == 0:
         return "it is a factor."
-    return f"'{text.iloc[wrong[0]]}' stands in {row_names(text.index, wrong)}."
+    return f"'{text.iloc[wrong[0]]}' stands in {table.rows(wrong)}."
 
 
 def _numeric_hint(column: pd.Series) -> str:
     return "Choose a column of numbers, or correct the values that are text."
 
 
-def column_or_array(
-    what: str, source: object, data: pd.DataFrame, columns: dict[str, object], used: dict[str, object]
-) -> np.ndarray | None:
-    """Return weights or an offset as numbers over all rows of the table; a column is noted in `used`.
+def column_or_array(what: str, source: object, table: Table) -> np.ndarray | None:
+    """Return weights or an offset as numbers over all rows of the table.
 
     Returns
     -------
@@ -73,11 +77,10 @@ def column_or_array(
     if source is None:
         return None
     if isinstance(source, str):
-        own = resolve(source, columns, what)
-        if not is_numeric(data[own]):
+        column = table.column(source, what)
+        if not is_numeric(column):
             raise DataError(f"The column *{source}* given as {what} is not numeric.")
-        used[source] = own
-        values = numbers(data[own])
+        values = numbers(column)
     else:
         try:
             values = np.asarray(source, dtype=np.float64)
@@ -85,20 +88,20 @@ def column_or_array(
             raise DataError(
                 f"The {what} are not numbers.", hint="Give a column's name or one number per row."
             ) from None
-        if values.shape != (len(data),):
-            raise DataError(f"The {what} have shape {values.shape}; the table has {len(data)} rows.")
+        if values.shape != (len(table),):
+            raise DataError(f"The {what} have shape {values.shape}; the table has {len(table)} rows.")
     wrong = np.flatnonzero(np.isinf(values))
     if len(wrong):
-        raise DataError(f"The {what} are infinite in {row_names(data.index, wrong)}.")
+        raise DataError(f"The {what} are infinite in {table.rows(wrong)}.")
     return values
 
 
-def check_weights(weights: np.ndarray, index: pd.Index) -> np.ndarray:
+def check_weights(weights: np.ndarray, table: Table) -> np.ndarray:
     """Refuse weights that are not above zero."""
     wrong = np.flatnonzero(weights <= 0)
     if len(wrong):
         raise DataError(
-            f"The weights are not above zero in {row_names(index, wrong)}.",
+            f"The weights are not above zero in {table.rows(wrong)}.",
             hint="A row that should not count is left out, or its response marked as missing (NA).",
         )
     return np.array(weights)
@@ -108,8 +111,7 @@ def fixed_warnings(
     formula: Formula,
     coding: Coding,
     values: dict[str, np.ndarray | Coded],
-    frame: pd.DataFrame,
-    columns: dict[str, object],
+    table: Table,
 ) -> list[str]:
     """Check the factors and covariates of the fixed part; return what the user should be told."""
     warnings: list[str] = []
@@ -124,7 +126,7 @@ def fixed_warnings(
                     hint="Leave it out of the fixed part.",
                 )
             continue
-        check_finite(expression.label, expression.names, value, frame, columns)
+        check_finite(expression, value, table)
         if expression.is_column and _looks_like_codes(value):
             name = expression.names[0]
             slopes = {n for term in formula.random for factors in term.terms for f in factors for n in f.names}
@@ -152,3 +154,21 @@ def _looks_like_codes(value: np.ndarray) -> bool:
         return False
     found = np.unique(value)
     return len(found) == high - low + 1 and bool(np.all(found == np.round(found)))
+
+
+def contrast_warnings(
+    asked: Mapping[str, Contrast], coding: Coding, values: dict[str, np.ndarray | Coded], table: Table
+) -> list[str]:
+    """Check that contrasts are asked for factors of the fixed part; return what the user should be told."""
+    warnings = []
+    for name in asked:
+        table.name(name, "contrasts")
+        uses = {text for text, variable in coding.variables.items() if variable.expression.names == (name,)}
+        if any(isinstance(values[text], Coded) for text in uses):
+            continue
+        if uses:
+            raise DataError(
+                f"Contrasts are asked for *{name}*, which is a number.", hint=f"Write factor({quote(name)})."
+            )
+        warnings.append(f"Contrasts are asked for {name}, which is not in the fixed part.")
+    return warnings

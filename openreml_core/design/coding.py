@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
 from openreml_core.design.contrasts import Contrast, contrast_matrix
 from openreml_core.design.evaluate import Coded, Variable
+from openreml_core.design.table import Table
 from openreml_core.errors import DataError
 from openreml_core.notation.algebra import Terms
 from openreml_core.notation.expression import Expression
@@ -33,11 +33,14 @@ class Coding:
     terms : tuple of terms, each a tuple of Expression
     contrasts : dict of column name to Contrast
         For factors whose expression names none.
+    levels_only : bool
+        Whether numbers count as levels too, every factor with an indicator for every level (serial structures).
     """
 
     intercept: bool
     terms: Terms
     contrasts: Mapping[str, Contrast] = field(default_factory=dict)
+    levels_only: bool = False
     variables: dict[str, Variable] = field(default_factory=dict, init=False)
     in_full: tuple[frozenset[str], ...] = field(default=(), init=False)
 
@@ -45,11 +48,11 @@ class Coding:
         for term in self.terms:
             for factor in term:
                 contrast = self.contrasts.get(factor.names[0]) if len(factor.names) == 1 else None
-                self.variables.setdefault(factor.text, Variable(factor, contrast))
+                self.variables.setdefault(factor.text, Variable(factor, contrast, self.levels_only))
 
-    def values(self, frame: pd.DataFrame, columns: dict[str, object]) -> dict[str, np.ndarray | Coded]:
-        """Compute every factor of the terms over the rows of `frame`, keyed by its text."""
-        values = {text: variable.values(frame, columns) for text, variable in self.variables.items()}
+    def values(self, table: Table) -> dict[str, np.ndarray | Coded]:
+        """Compute every factor of the terms over the rows of `table`, keyed by its text."""
+        values = {text: variable.values(table) for text, variable in self.variables.items()}
         if not self.in_full:
             self.in_full = self._rule(values)
         return values
@@ -57,6 +60,8 @@ class Coding:
     def _rule(self, values: Values) -> tuple[frozenset[str], ...]:
         """Return, term by term, the factors that are coded by an indicator for every level."""
         keys = [frozenset(factor.text for factor in term) for term in self.terms]
+        if self.levels_only:
+            return tuple(keys)
         found = [
             {
                 text

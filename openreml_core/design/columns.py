@@ -6,7 +6,6 @@ order of the category, of the numbers, or of the alphabet.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from openreml_core.errors import DataError, FormulaError, did_you_mean
+from openreml_core.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -29,27 +28,6 @@ class Factor:
 
     levels: tuple[str, ...]
     codes: np.ndarray
-
-
-def named_columns(data: pd.DataFrame) -> dict[str, object]:
-    """Return the table's column names as text -> as they are, refusing names that stand twice."""
-    if not isinstance(data, pd.DataFrame):
-        raise DataError(f"The data are a {type(data).__name__}, not a table (pandas.DataFrame).")
-    found: dict[str, object] = {}
-    for name in data.columns:
-        text = unicodedata.normalize("NFC", str(name))
-        if text in found:
-            raise DataError(f"The table has two columns named *{text}*.", hint="Rename one of them.")
-        found[text] = name
-    return found
-
-
-def resolve(name: str, columns: dict[str, object], where: str = "") -> object:
-    """Return the table's own name of the column `name`; a FormulaError with a suggestion where there is none."""
-    if name not in columns:
-        place = f" (in '{where}')" if where and where != name else ""
-        raise FormulaError(f"Column *{name}* is not in this table{place}.", hint=did_you_mean(name, list(columns)))
-    return columns[name]
 
 
 def is_numeric(column: pd.Series) -> bool:
@@ -100,7 +78,12 @@ def as_factor(column: pd.Series) -> Factor:
         codes = column.cat.codes.to_numpy().astype(np.int64)
         values: Sequence[object] = list(column.cat.categories)
     else:
-        raw_codes, uniques = pd.factorize(column, sort=False)
+        if types.is_complex_dtype(column.dtype):
+            raise DataError(f"*{column.name}* holds complex numbers, which a model cannot take.")
+        try:
+            raw_codes, uniques = pd.factorize(column, sort=False)
+        except TypeError:
+            raise DataError(f"*{column.name}* holds values that are neither numbers nor text.") from None
         codes, values = raw_codes.astype(np.int64), list(uniques)
         order = _order(values)
         codes = _recode(codes, np.argsort(order))

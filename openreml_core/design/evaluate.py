@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from openreml_core.design.columns import Factor, as_factor, is_numeric, match_levels, numbers, resolve
+from openreml_core.design.columns import Factor, as_factor, is_numeric, match_levels, numbers
 from openreml_core.design.contrasts import Contrast, contrast_named
+from openreml_core.design.table import Table
 from openreml_core.design.transforms import ELEMENTWISE, LEARNED, State
 from openreml_core.errors import DataError, FormulaError, ModelError, did_you_mean
 from openreml_core.notation.allowed import bind_options, function_name
@@ -55,6 +56,8 @@ class Variable:
     expression : Expression
     contrast : Contrast, optional
         For a column that stands as a factor, unless the expression names one.
+    levels_only : bool
+        Whether numbers are taken as levels.
     state : dict
         Constants of the transforms and levels of the factors, by place in the expression.
     learned : bool
@@ -63,43 +66,46 @@ class Variable:
 
     expression: Expression
     contrast: Contrast | None = None
+    levels_only: bool = False
     state: dict[str, State] = field(default_factory=dict)
     learned: bool = False
 
-    def values(self, frame: pd.DataFrame, columns: dict[str, object]) -> np.ndarray | Coded:
-        """Return the variable's values over the rows of `frame`.
+    def values(self, table: Table) -> np.ndarray | Coded:
+        """Return the variable's values over the rows of `table`.
 
         Returns
         -------
         float64 array of shape (n,) or (n, k), or Coded
         """
         with np.errstate(all="ignore"):
-            value = self._value(self.expression.tree, frame, columns)
+            value = self._value(self.expression.tree, table)
+            if self.levels_only and not isinstance(value, Coded):
+                value = self._as_factor("factor", value, {}, "whole")
         self.learned = True
         if isinstance(value, Coded):
             return value if value.contrast or not self.contrast else replace(value, contrast=self.contrast)
-        return np.broadcast_to(np.asarray(value, dtype=np.float64), (len(frame), *np.shape(value)[1:]))
+        return np.broadcast_to(np.asarray(value, dtype=np.float64), (len(table), *np.shape(value)[1:]))
 
-    def _value(self, node: ast.expr, frame: pd.DataFrame, columns: dict[str, object]) -> Value:
+    def _value(self, node: ast.expr, table: Table) -> Value:
         label = self.expression.label
         if isinstance(node, ast.Name):
-            return self._column(self.expression.names[int(node.id[1:])], frame, columns)
+            return self._column(self.expression.names[int(node.id[1:])], table)
         if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
             return float(node.value)
         if isinstance(node, ast.BinOp):
-            return self._arithmetic(node.op, [node.left, node.right], frame, columns)
+            return self._arithmetic(node.op, [node.left, node.right], table)
         if isinstance(node, ast.UnaryOp):
-            return self._arithmetic(node.op, [node.operand], frame, columns)
+            return self._arithmetic(node.op, [node.operand], table)
         if isinstance(node, ast.Compare):
-            truth = self._arithmetic(node.ops[0], [node.left, node.comparators[0]], frame, columns)
-            codes = np.broadcast_to(truth, (len(frame),)).astype(np.int64)
+            truth = self._arithmetic(node.ops[0], [node.left, node.comparators[0]], table)
+            codes = np.broadcast_to(truth, (len(table),)).astype(np.int64)
             return Coded(self._known_levels(ast.unparse(node), Factor(("False", "True"), codes)))
         if isinstance(node, ast.Call):
-            return self._call(node, frame, columns)
+            return self._call(node, table)
         raise FormulaError(f"'{label}' cannot be computed.")
 
-    def _column(self, name: str, frame: pd.DataFrame, columns: dict[str, object]) -> Value:
-        column = frame[resolve(name, columns, self.expression.label)]
+    def _column(self, name: str, table: Table) -> Value:
+        column = table.column(name, self.expression.label)
         state = self.state.setdefault(f"column {name}", {})
         if not self.learned:
             if is_numeric(column):
@@ -113,22 +119,20 @@ class Variable:
             raise DataError(f"*{name}* held numbers when the model was fitted; the new data hold text.")
         return numbers(column) if is_numeric(column) else np.full(len(column), np.nan)
 
-    def _arithmetic(
-        self, op: ast.AST, operands: list[ast.expr], frame: pd.DataFrame, columns: dict[str, object]
-    ) -> np.ndarray:
-        values = [self._value(node, frame, columns) for node in operands]
+    def _arithmetic(self, op: ast.AST, operands: list[ast.expr], table: Table) -> np.ndarray:
+        values = [self._value(node, table) for node in operands]
         for value in values:
             if isinstance(value, Coded):
                 raise self._not_a_number("arithmetic")
         return np.asarray(_ARITHMETIC[type(op)](*[np.asarray(value, dtype=np.float64) for value in values]))
 
-    def _call(self, node: ast.Call, frame: pd.DataFrame, columns: dict[str, object]) -> Value:
+    def _call(self, node: ast.Call, table: Table) -> Value:
         originals = dict(self.expression.originals)
         label = self.expression.label
         name = function_name(node, originals, label)
         signature = FUNCTIONS[name]
         options = bind_options(node, name, signature.options, originals, label, data=1)
-        value = self._value(node.args[0], frame, columns)
+        value = self._value(node.args[0], table)
         place = ast.unparse(node)
         if signature.kind == "factor":
             return self._as_factor(name, value, options, place)
@@ -136,7 +140,7 @@ class Variable:
             if name == "I":
                 return value
             raise self._not_a_number(f"{name}()")
-        value = np.broadcast_to(np.asarray(value, dtype=np.float64), (len(frame), *np.shape(value)[1:]))
+        value = np.broadcast_to(np.asarray(value, dtype=np.float64), (len(table), *np.shape(value)[1:]))
         if signature.kind == "number":
             return ELEMENTWISE[name](value, **options)
         if value.ndim > 1:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
 from openreml_core.design.coding import Coding
-from openreml_core.design.columns import Factor, as_factor, combine, match_levels, resolve
+from openreml_core.design.columns import Factor, as_factor, combine, match_levels
 from openreml_core.design.evaluate import Coded
-from openreml_core.design.rows import row_names
+from openreml_core.design.finite import check_finite
+from openreml_core.design.table import Table
 from openreml_core.errors import DataError, FormulaError
 from openreml_core.notation.bars import RandomTerm
 from openreml_core.notation.structures import SERIAL
@@ -54,10 +54,10 @@ class RandomDesign:
     factors: tuple[Factor, ...] = field(repr=False, compare=False)
     combinations: np.ndarray = field(repr=False, compare=False)
 
-    def matrix(self, newdata: pd.DataFrame, columns: dict[str, object]) -> tuple[np.ndarray, np.ndarray]:
+    def matrix(self, newdata: Table) -> tuple[np.ndarray, np.ndarray]:
         """Return codes (-1 for a level that the fit has not seen) and basis over the rows of `newdata`."""
         found = [
-            match_levels(newdata[resolve(name, columns, self.term.text)], factor.levels)
+            match_levels(newdata.column(name, self.term.text), factor.levels)
             for name, factor in zip(self.group, self.factors, strict=True)
         ]
         sizes = [len(factor.levels) for factor in self.factors]
@@ -67,24 +67,21 @@ class RandomDesign:
         else:
             rows = np.column_stack([factor.codes for factor in found]).tolist()
             codes = np.array([table.get(tuple(row), -1) for row in rows], dtype=np.int64)
-        return codes, _basis(self.coding, self.structure, newdata, columns)[0]
+        return codes, _basis(self.coding, newdata, complete=False)[0]
 
 
 def random_designs(
     terms: Sequence[RandomTerm],
-    frame: pd.DataFrame,
-    columns: dict[str, object],
+    table: Table,
     known_groups: frozenset[str],
     plain_residual: bool,
 ) -> tuple[tuple[RandomDesign, ...], list[str]]:
-    """Return the random terms over the rows of `frame`, and what the user should be told.
+    """Return the random terms over the rows of `table`, and what the user should be told.
 
     Parameters
     ----------
     terms : sequence of RandomTerm
-    frame : DataFrame of n complete rows
-    columns : dict
-        Column as text -> as the table has it.
+    table : Table of n complete rows
     known_groups : frozenset of str
         Groupings whose covariance is given, which may have a level for every row.
     plain_residual : bool
@@ -103,12 +100,12 @@ def random_designs(
             )
         for name in term.group:
             if name not in factors:
-                factors[name] = as_factor(frame[resolve(name, columns, term.text)])
+                factors[name] = as_factor(table.column(name, term.text))
         if term.group not in joined:
             joined[term.group] = _levels([factors[name] for name in term.group])
         combinations, codes, levels = joined[term.group]
-        coding = Coding(term.intercept, term.terms)
-        basis, effects = _basis(coding, term.structure, frame, columns)
+        coding = Coding(term.intercept, term.terms, levels_only=term.structure in SERIAL)
+        basis, effects = _basis(coding, table, complete=True)
         count = taken.get(term.group_name, 0)
         taken[term.group_name] = count + 1
         design = RandomDesign(
@@ -126,7 +123,7 @@ def random_designs(
             combinations=combinations,
         )
         checked = not (term.structure == "known" or term.group_name in known_groups)
-        warnings += _check(design, len(frame), identified=checked and plain_residual)
+        warnings += _check(design, len(table), identified=checked and plain_residual)
         designs.append(design)
     warnings += _repeated(designs)
     return tuple(designs), warnings
@@ -140,19 +137,13 @@ def _levels(factors: Sequence[Factor]) -> tuple[np.ndarray, np.ndarray, tuple[st
     return combinations, codes, tuple(":".join(level) for level in zip(*named, strict=True))
 
 
-def _basis(
-    coding: Coding, structure: str, frame: pd.DataFrame, columns: dict[str, object]
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    values = coding.values(frame, columns)
-    if structure in SERIAL:
-        values = {text: v if isinstance(v, Coded) else Coded(as_factor(pd.Series(v))) for text, v in values.items()}
-        coding.in_full = tuple(frozenset(factor.text for factor in term) for term in coding.terms)
+def _basis(coding: Coding, table: Table, *, complete: bool) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the basis over the rows of `table` and the names of its effects."""
+    values = coding.values(table)
     for text, value in values.items():
-        if not isinstance(value, Coded):
-            check_finite(
-                coding.variables[text].expression.label, coding.variables[text].expression.names, value, frame, columns
-            )
-    n = len(frame)
+        if complete and not isinstance(value, Coded):
+            check_finite(coding.variables[text].expression, value, table)
+    n = len(table)
     blocks = coding.blocks(values, n)
     names = tuple(name for _, block_names in blocks for name in block_names)
     if not coding.intercept and len(blocks) == 1:
@@ -161,24 +152,6 @@ def _basis(
         return np.ones((n, 1)), (INTERCEPT,)
     arrays = ([np.ones((n, 1))] if coding.intercept else []) + [block for block, _ in blocks]
     return np.hstack(arrays), ((INTERCEPT,) if coding.intercept else ()) + names
-
-
-def check_finite(
-    label: str, names: Sequence[str], values: np.ndarray, frame: pd.DataFrame, columns: dict[str, object]
-) -> None:
-    """Refuse values that are not finite, naming the rows and what stands there."""
-    wrong = ~np.isfinite(values)
-    if not wrong.any():
-        return
-    places = np.flatnonzero(wrong if wrong.ndim == 1 else wrong.any(axis=1))
-    held = ", ".join(f"{name} = {frame[columns[name]].iloc[places[0]]}" for name in names)
-    where = row_names(frame.index, places)
-    if label in names:
-        raise DataError(f"*{label}* is infinite in {where}.", hint="Correct those values or mark them as missing (NA).")
-    hint = "Correct those rows, or choose a transform that is defined for them."
-    if "log" in label:
-        hint = "A logarithm needs values above zero: correct those rows, mark them as missing (NA), or use log1p()."
-    raise DataError(f"{label} has no finite value in {where} (in the first of them {held}).", hint=hint)
 
 
 def _check(design: RandomDesign, n: int, *, identified: bool) -> list[str]:

@@ -10,10 +10,11 @@ from openreml_core.figures.columns import column_bars, column_histogram
 from openreml_core.figures.components import variance_shares
 from openreml_core.figures.distribution import histogram
 from openreml_core.figures.effects import caterpillar
-from openreml_core.figures.field import design_map, field_map
+from openreml_core.figures.field import field_map
 from openreml_core.figures.groups import residuals_by
 from openreml_core.figures.iterations import convergence, parameter_traces
 from openreml_core.figures.matrices import matrix_heatmap
+from openreml_core.figures.plan import design_map
 from openreml_core.figures.quantiles import qq
 from openreml_core.figures.scatter import observed_fitted, residuals_fitted, scale_location
 from openreml_core.figures.theme import CONFIG, config

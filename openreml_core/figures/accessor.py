@@ -15,9 +15,10 @@ from openreml_core.figures.coefficients import forest
 from openreml_core.figures.components import variance_shares
 from openreml_core.figures.distribution import histogram
 from openreml_core.figures.effects import caterpillar
-from openreml_core.figures.field import design_map, field_map
+from openreml_core.figures.field import field_map
 from openreml_core.figures.groups import residuals_by
 from openreml_core.figures.iterations import convergence, parameter_traces
+from openreml_core.figures.plan import design_map
 from openreml_core.figures.quantiles import qq
 from openreml_core.figures.scatter import observed_fitted, residuals_fitted, scale_location
 
@@ -40,9 +41,10 @@ class PlotAccessor:
     ) -> go.Figure:  # fmt: skip
         """Predicted effects of a random term (the first, if none is named), sorted, with intervals."""
         term = self._term(term)
+        levels = self._levels(term)
         return caterpillar(
             self._fit.random_effects(term), term=term, top=top, search=search, highlight=highlight, effect=effect,
-            counts=self._counts(term),
+            counts=None if levels is None else levels.value_counts(),
         )  # fmt: skip
 
     def residuals(self, kind: str = "conditional") -> go.Figure:
@@ -97,31 +99,48 @@ class PlotAccessor:
         observed = fitted + self._fit.residuals()
         return observed_fitted(observed, fitted, self._rows(fitted.index), response=str(self._fit.response_name))
 
-    def residuals_by(self, factor: str, *, kind: str = "conditional") -> go.Figure:
-        """Residuals at each level of a column, or of several joined by a colon, or along a covariate."""
-        e = self._fit.residuals(kind=kind)
-        return residuals_by(e, self._column(factor, e.index), factor)
+    def residuals_by(self, factor: str | pd.Series, *, kind: str = "conditional") -> go.Figure:
+        """Residuals at each level of a column, or of several joined by a colon, or along a covariate.
 
-    def field(self, row: str = "row", col: str = "col", what: str = "residuals", *, aspect: float = 1.0) -> go.Figure:
-        """Residuals, fitted values, or any column of the data over the field.
+        A column that the model does not use is given itself: ``fit.plot.residuals_by(data["operator"])``.
+        """
+        e = self._fit.residuals(kind=kind)
+        return residuals_by(e, self._column(factor, e.index), _name(factor))
+
+    def field(
+        self, row: str | pd.Series = "row", col: str | pd.Series = "col", what: str | pd.Series = "residuals", *, aspect: float = 1.0
+    ) -> go.Figure:  # fmt: skip
+        """Residuals, fitted values, or any column over the field.
 
         Parameters
         ----------
-        row, col : str
-            The columns with the plots' positions.
-        what : str
-            ``"residuals"``, ``"fitted"``, or the name of a column.
+        row, col : str or Series
+            The plots' positions: names of columns the model uses, or the columns themselves.
+        what : str or Series
+            ``"residuals"``, ``"fitted"``, or a column.
         aspect : float
             A plot's length along a field column, divided by its width along a field row.
         """
         e = self._fit.residuals()
         rows, cols = self._column(row, e.index), self._column(col, e.index)
-        place: dict[str, Any] = dict(aspect=aspect, row_name=row.capitalize(), col_name=col.capitalize())
-        if what == "residuals":
-            return field_map(rows, cols, e, what="Residual", **place)
-        if what == "fitted":
-            return field_map(rows, cols, self._fit.fitted(), what="Fitted value", diverging=False, **place)
-        return design_map(rows, cols, self._column(what, e.index), name=what, **place)
+        words = {"row": "Row", "col": "Column", "column": "Column"}
+        row_name, col_name = (words.get(_name(k), _name(k)) for k in (row, col))
+        place: dict[str, Any] = dict(aspect=aspect, row_name=row_name, col_name=col_name)
+        if isinstance(what, str) and what in {"residuals", "fitted"}:
+            at = e if what == "residuals" else self._fit.fitted()
+            words_of = "Residual" if what == "residuals" else "Fitted value"
+            return field_map(
+                rows, cols, at, what=words_of, diverging=what == "residuals", labels=self._first_level(), **place
+            )
+        return design_map(rows, cols, self._column(what, e.index), name=_name(what), **place)
+
+    def _first_level(self) -> pd.Series | None:
+        """The level of the first random term at each row, to name a plot by."""
+        for term in self._fit.random_terms:
+            levels = self._levels(str(term))
+            if levels is not None:
+                return levels
+        return None
 
     def _term(self, term: str | None) -> str:
         terms = [str(t) for t in self._fit.random_terms]
@@ -133,16 +152,18 @@ class PlotAccessor:
             raise DataError(f"*{term}* is not a random term of this model.", hint=did_you_mean(term, terms))
         return term
 
-    def _counts(self, term: str) -> pd.Series | None:
-        """Observations of each level of a term, where its columns are in the data."""
-        data = self._fit.data
+    def _levels(self, term: str) -> pd.Series | None:
+        """The level of a term at each row, where its columns are in the data."""
+        columns = self._fit.data.columns
         for name in (term, re.sub(r"\.\d+$", "", term)):
-            if name in data.columns or all(part in data.columns for part in name.split(":")):
-                return self._column(name, self._fit.residuals().index).astype(str).value_counts()
+            if name in columns or all(part in columns for part in name.split(":")):
+                return self._column(name, self._fit.residuals().index).astype(str)
         return None
 
-    def _column(self, name: str, index: pd.Index) -> pd.Series:
-        """A column of the data at the rows of the fit; ``a:b`` joins the levels of two."""
+    def _column(self, name: str | pd.Series, index: pd.Index) -> pd.Series:
+        """A column at the rows of the fit; ``a:b`` joins the levels of two."""
+        if isinstance(name, pd.Series):
+            return name.loc[index] if index.isin(name.index).all() else name
         data = self._fit.data
         data = data if len(data) == len(index) else data.loc[index]
         if name in data.columns:
@@ -150,8 +171,11 @@ class PlotAccessor:
         parts = name.split(":")
         unknown = [p for p in parts if p not in data.columns]
         if unknown:
-            hint = did_you_mean(unknown[0], [str(c) for c in data.columns])
-            raise DataError(f"Column *{unknown[0]}* is not in this table.", hint=hint)
+            near = did_you_mean(unknown[0], [str(c) for c in data.columns])
+            raise DataError(
+                f"The model does not use a column *{unknown[0]}*.",
+                hint=f"{near} Any other column can be given itself, as data[...].",
+            )
         joined = data[parts[0]].astype(str)
         for part in parts[1:]:
             joined = joined + ":" + data[part].astype(str)
@@ -163,3 +187,7 @@ class PlotAccessor:
         data = data if len(data) == len(index) else data.loc[index]
         names = [c for c in data.columns if not pd.api.types.is_float_dtype(data[c].dtype)][:5]
         return data[names] if names else None
+
+
+def _name(column: str | pd.Series) -> str:
+    return column if isinstance(column, str) else str(column.name)

@@ -41,7 +41,7 @@ def forest(coefficients: pd.DataFrame, *, intercept: bool = False, level: float 
     every = len(labels) <= ALL_LABELS
     fig = go.Figure(
         intervals(
-            table["estimate"].to_numpy(float), labels, table["lower"].to_numpy(float), table["upper"].to_numpy(float),
+            table["estimate"].to_numpy(float), labels, (table["lower"].to_numpy(float), table["upper"].to_numpy(float)),
             colour=theme.FIXED, bar=theme.tint(theme.FIXED, 0.95 if every else 0.5), hover=hover,
             size=8 if every else 4, thickness=1.8 if every else 1, name="Fixed effects",
         )
@@ -57,9 +57,7 @@ def forest(coefficients: pd.DataFrame, *, intercept: bool = False, level: float 
     )  # fmt: skip
     if lost:
         more = " \u2026" if len(lost) > 6 else ""
-        theme.note(
-            fig, f"Without an estimate: {', '.join(plain(c) for c in lost[:6])}{more}."
-        )
+        theme.note(fig, f"Without an estimate: {', '.join(plain(c) for c in lost[:6])}{more}.")
     return fig
 
 

@@ -38,7 +38,8 @@ def column_histogram(series: pd.Series, *, height: int = 96) -> go.Figure:
     ]
     fig = _small((edges[:-1] + edges[1:]) / 2, counts, hover, height, width=np.diff(edges) * 0.94)
     ends = [low] if high == low else [low, high]
-    fig.update_xaxes(tickvals=ends, ticktext=[number(v) for v in ends], range=[edges[0], edges[-1]])
+    middle, half = float(edges.mean()), float(np.ptp(edges)) * (0.5 if high > low else 2)
+    fig.update_xaxes(tickvals=ends, ticktext=[number(v) for v in ends], range=[middle - half, middle + half])
     return fig
 
 
@@ -70,7 +71,7 @@ def column_bars(series: pd.Series, *, height: int = 96) -> go.Figure:
 def _small(x: np.ndarray, y: np.ndarray, hover: list[str], height: int, width: np.ndarray | float) -> go.Figure:
     bar = go.Bar(x=x, y=y, width=width, marker=dict(color=FILL, line_width=0), hovertext=hover, hoverinfo="text")
     fig = theme.apply(go.Figure(bar), height=height)
-    fig.update_layout(margin=dict(l=14, r=14, t=6, b=20), bargap=0, dragmode=False)
+    fig.update_layout(margin=dict(l=28, r=28, t=6, b=20), bargap=0, dragmode=False)
     fig.update_xaxes(showgrid=False, fixedrange=True, automargin=False, tickfont_size=11)
     fig.update_yaxes(visible=False, fixedrange=True, rangemode="tozero")
     return fig

@@ -50,6 +50,11 @@ def variance_shares(components: pd.DataFrame) -> go.Figure:
             hovertext=[_hover(n, r, s, b, estimate.max()) for n, r, s, b in zip(names, records, share, bound, strict=True)],
         )
     )  # fmt: skip
+    if bound.any():
+        at = [label for label, b in zip(labels, bound, strict=True) if b]
+        mark = dict(symbol="diamond", size=10, color=theme.BOUND)
+        fig.add_trace(go.Scatter(x=[0.0] * len(at), y=at, mode="markers", marker=mark, name="On its bound",
+                                 hoverinfo="skip", cliponaxis=False))  # fmt: skip
     theme.apply(fig, height=34 * len(labels) + 80)
     fig.update_layout(bargap=0.35)
     widest = float(np.nanmax(share, initial=1.0))
@@ -57,6 +62,11 @@ def variance_shares(components: pd.DataFrame) -> go.Figure:
     fig.update_xaxes(title_text="Share of the variance, %", range=[0, max(widest * 1.32, 1)], tick0=0, dtick=step)
     fig.update_yaxes(type="category", categoryorder="array", categoryarray=labels, autorange="reversed", showgrid=False,
                      ticklabelstandoff=6)  # fmt: skip
+    between = (
+        components.loc[components["kind"].astype(str) == "covariance", "percent"] if "percent" in components else None
+    )
+    if between is not None and abs(rest := float(between.astype(float).sum())) >= 0.05:
+        theme.note(fig, f"Covariances within terms make up {number(rest, digits=2)} %.")
     return fig
 
 
@@ -70,7 +80,7 @@ def _is_bound(value: Any) -> bool:
 def _words(share: float, estimate: float, bound: bool, scale: float) -> str:
     size = number(estimate, scale=scale)
     if bound:
-        return "at zero" if size == "0" else f"{size}, on its bound"
+        return "  at zero" if size == "0" else f"{size}, on its bound"
     return f"{share:.1f} %" if np.isfinite(share) else f"variance {size}"
 
 

@@ -70,6 +70,9 @@ def histogram(residuals: ArrayLike, *, what: str = "Residual") -> go.Figure:
             )
         )  # fmt: skip
         fig.update_xaxes(range=[x[0] - 0.1 * room, x[-1] + 0.1 * room])
+    else:
+        middle, width = float(edges.mean()), float(np.ptp(edges))
+        fig.update_xaxes(range=[middle - 3 * width, middle + 3 * width])
     theme.apply(fig, height=340)
     fig.update_layout(bargap=0)
     fig.update_xaxes(title_text=what, showgrid=False)

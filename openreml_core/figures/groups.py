@@ -59,10 +59,10 @@ def residuals_by(residuals: ArrayLike, groups: pd.Series | ArrayLike, name: str)
         fig.add_trace(
             go.Box(
                 x=values, y=[label] * values.size, orientation="h", name=label, boxpoints=points, pointpos=0,
-                jitter=0.35 if points == "all" else 0, hoveron="points" if points == "all" else "boxes+points",
+                jitter=0.35 if points == "all" and not single else 0, hoveron="points" if points == "all" else "boxes+points",
                 hoverinfo="text" if points == "all" else "x", fillcolor=theme.CLEAR if single else theme.tint(theme.RESIDUAL, 0.28),
                 line=dict(color=theme.CLEAR if single else theme.INK, width=1.2), width=0.62, whiskerwidth=0.4,
-                marker=dict(color=theme.RESIDUAL, size=5, opacity=0.85, line_width=0), showlegend=False,
+                marker=dict(color=theme.RESIDUAL, size=6 if single else 5, opacity=0.85, line_width=0), showlegend=False,
                 hovertext=[lines(f"<b>{plain(_text(level))}</b> \u00b7 {plain(name)}", f"Residual {number(v, scale=scale)}",
                                  f"n = {values.size:,}, mean {number(values.mean(), scale=scale)}") for v in values]
                 if points == "all" else None,
@@ -72,7 +72,7 @@ def residuals_by(residuals: ArrayLike, groups: pd.Series | ArrayLike, name: str)
     fig.update_xaxes(title_text="Residual", zeroline=True, zerolinecolor=theme.INK, zerolinewidth=1)
     fig.update_yaxes(
         title_text=plain(name), type="category", categoryorder="array", categoryarray=labels, range=[len(labels) - 0.4, -0.6],
-        tickmode="linear", dtick=1, showgrid=False, ticklabelstandoff=4,
+        tickmode="linear", dtick=1, ticklabelstandoff=4,
     )  # fmt: skip
     if len(shown) < len(levels):
         theme.note(

@@ -6,6 +6,7 @@ With ``upto`` the rest of the trace is drawn faintly and the axes stay put, so t
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,19 +15,20 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from openreml_core.figures import theme
-from openreml_core.figures.words import lines, number, plain
+from openreml_core.figures.words import MINUS, lines, number, plain, shorten
 
 NOT_PARAMETERS = ("iteration", "criterion", "change", "gradient", "radius", "ratio", "step", "seconds", "sentence")
+
+GAP = 78  # pixels between rows of panels: ticks, and the next panel's heading
 
 # step kind -> words, symbol, colour
 STEPS = {
     "start": ("Start", "diamond", theme.INK),
-    "AI": ("Average information", "circle", theme.CONVERGED),
-    "AI shortened": ("Average information, shortened", "circle-open", theme.BOUND),
-    "EM": ("EM", "square", theme.SKY),
+    "AI": ("AI step", "circle", theme.CONVERGED),
+    "AI shortened": ("Shortened", "circle-open", theme.BOUND),
+    "EM": ("EM step", "square", theme.CONVERGED),
     "rejected": ("Rejected", "x", theme.FAILED),
 }
-FLOOR = 1e-16
 
 
 def parameter_names(trace: pd.DataFrame) -> list[str]:
@@ -50,7 +52,7 @@ def convergence(trace: pd.DataFrame, upto: int | None = None, *, tolerance: floa
         return theme.message("No iteration has been made yet.")
     iteration = trace["iteration"].to_numpy(float)
     gradient = trace["gradient"].to_numpy(float)
-    shown = np.where(np.isfinite(gradient), np.maximum(np.abs(gradient), FLOOR), np.nan)
+    shown = _above_zero(np.abs(gradient))
     seen = np.ones(len(trace), bool) if upto is None else iteration <= upto
     step = trace["step"].astype(str).to_numpy() if "step" in trace else np.full(len(trace), "AI")
     hover = _hover(trace, step)
@@ -58,7 +60,7 @@ def convergence(trace: pd.DataFrame, upto: int | None = None, *, tolerance: floa
     fig = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.07)
     for i, (_, y) in enumerate(panels):
         _path(fig, iteration, y, seen, i + 1, 1)
-        for kind in (k for k in [*STEPS, *dict.fromkeys(step)] if k in step[seen]):
+        for kind in (k for k in dict.fromkeys([*STEPS, *step]) if k in step[seen]):
             words, symbol, colour = STEPS.get(kind, (kind, "circle", theme.INK))
             at = seen & (step == kind)
             marker = dict(
@@ -66,7 +68,7 @@ def convergence(trace: pd.DataFrame, upto: int | None = None, *, tolerance: floa
             )
             fig.add_trace(
                 go.Scatter(
-                    x=iteration[at], y=y[at], mode="markers", name=words, legendgroup=kind, showlegend=i == 0, marker=marker,
+                    x=iteration[at], y=y[at], mode="markers", name=words, legendgroup=kind, showlegend=i == 0 and kind != "start", marker=marker,
                     hovertext=[h for h, a in zip(hover, at, strict=True) if a], hoverinfo="text",
                 ),
                 row=i + 1, col=1,
@@ -75,12 +77,11 @@ def convergence(trace: pd.DataFrame, upto: int | None = None, *, tolerance: floa
     theme.apply(fig, height=430, legend=several)
     fig.update_layout(uirevision="trace")
     for i, (words, y) in enumerate(panels):
-        fig.update_yaxes(title_text=words, row=i + 1, col=1, **_range(y, log=i == 1))
-    fig.update_yaxes(type="log", exponentformat="power", row=2, col=1)
+        fig.update_yaxes(title_text=words, row=i + 1, col=1, **(_range(y) if i == 0 else {}))
+    reached = np.append(shown, tolerance) if tolerance else shown
+    fig.update_yaxes(type="log", row=2, col=1, **_range(reached, log=True), **_powers(reached))
     if tolerance:
         fig.add_hline(y=tolerance, line=dict(color=theme.INK, width=1, dash="dot"), row=2, col=1)
-        low, high = _range(np.append(shown, tolerance), log=True)["range"]
-        fig.update_yaxes(range=[low, high], row=2, col=1)
     _iteration_axis(fig, iteration)
     fig.update_xaxes(title_text="Iteration", row=2, col=1)
     return fig
@@ -96,20 +97,20 @@ def parameter_traces(trace: pd.DataFrame, upto: int | None = None, *, columns: i
     upto : int, optional
         Draw the iterations up to this one in full, the later ones faintly.
     columns : int, optional
-        Panels side by side; by default two, or three where there are more than four parameters.
+        Panels side by side; by default two.
     """
     names = parameter_names(trace)
     if trace.empty or not names:
         return theme.message("No iteration has been made yet." if names else "The fit has no free variance parameters.")
     iteration = trace["iteration"].to_numpy(float)
     seen = np.ones(len(trace), bool) if upto is None else iteration <= upto
-    columns = columns or (min(len(names), 2) if len(names) <= 4 else 3)
+    columns = min(columns or 2, len(names))
     rows = -(-len(names) // columns)
     panel = 150 if rows > 1 else 200
-    height = panel * rows + 60 * (rows - 1) + 90
+    height = panel * rows + GAP * (rows - 1) + 90
     fig = make_subplots(
         rows, columns, subplot_titles=[_title(n) for n in names], horizontal_spacing=0.24 / columns,
-        vertical_spacing=70 / height if rows > 1 else 0,
+        vertical_spacing=GAP / (height - 90) if rows > 1 else 0,
     )  # fmt: skip
     for i, name in enumerate(names):
         row, col = i // columns + 1, i % columns + 1
@@ -130,8 +131,9 @@ def parameter_traces(trace: pd.DataFrame, upto: int | None = None, *, columns: i
         )  # fmt: skip
         fig.update_yaxes(row=row, col=col, **_range(y))
     theme.apply(fig, height=height)
+    fig.update_annotations(font_size=12)
     fig.update_layout(uirevision="trace", margin_t=46)
-    _iteration_axis(fig, iteration, few=4 if columns > 2 else 7)
+    _iteration_axis(fig, iteration, few=7 if columns <= 2 else 4)
     fig.update_yaxes(nticks=5)
     for c in range(min(columns, len(names))):
         last_row = max(i for i in range(len(names)) if i % columns == c) // columns + 1
@@ -156,8 +158,10 @@ def _title(name: str) -> str:
     term, what = split_name(name)
     inner = re.match(r"^(\w+)\((.*)\)$", what)
     if inner:
-        what = f"{inner[1]} of {plain(inner[2]).replace(', ', ' and ')}"
-    return f"<b>{plain(term).replace('residual', 'Residual', 1) if term.startswith('residual') else plain(term)}</b><br>{what}"
+        what = f"{inner[1]} {inner[2].replace('(Intercept)', 'Intercept')}"
+    term = re.sub(r"^residual\b", "Residual", term)
+    term, what = shorten([term], 24)[0], shorten([what], 28)[0]
+    return f"<b>{term}</b><br>{what}"
 
 
 def _path(
@@ -186,6 +190,24 @@ def _range(y: NDArray[np.float64], *, log: bool = False) -> dict[str, list[float
     if room <= 1e-9 * max(abs(low), abs(high)):
         room = 0.5 if log else 0.05 * abs(high) or 1.0
     return {"range": [low - room, high + room]}
+
+
+def _above_zero(size: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lift exact zeros, which a log axis cannot show, to a tenth of the smallest value."""
+    positive = size[np.isfinite(size) & (size > 0)]
+    return np.where(size > 0, size, np.where(size == 0, positive.min() / 10 if positive.size else 1e-16, np.nan))
+
+
+def _powers(values: NDArray[np.float64]) -> dict[str, Any]:
+    """Mark whole powers of ten, in letters of one size; leave the marks to plotly within two decades."""
+    finite = np.log10(values[np.isfinite(values)])
+    if not finite.size or np.ptp(finite) < 2:
+        return {}
+    low, high = int(np.floor(finite.min())), int(np.ceil(finite.max()))
+    powers = [k for k in range(low, high + 1) if k % max(-(-(high - low) // 5), 1) == 0]
+    return dict(
+        tickvals=[10.0**k for k in powers], ticktext=["1" if k == 0 else f"1e{k}".replace("-", MINUS) for k in powers]
+    )
 
 
 def _iteration_axis(fig: go.Figure, iteration: NDArray[np.float64], few: int = 13) -> None:

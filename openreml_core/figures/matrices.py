@@ -51,16 +51,17 @@ def matrix_heatmap(matrix: pd.DataFrame, title: str | None = None, *, rows: str 
     heat = go.Heatmap(
         z=z, x=list(range(n_cols)), y=list(range(len(take))), hovertext=hover, hoverinfo="text", hoverongaps=False, **limits,
         xgap=2 if small else 0, ygap=2 if small else 0, showscale=not small,
-        colorbar=dict(thickness=12, outlinewidth=0, nticks=5, tickfont_size=12),
         **(dict(text=[[number(v, scale=top) for v in line] for line in z], texttemplate="%{text}", textfont_size=12) if small else {}),
     )  # fmt: skip
     fig = go.Figure(heat)
     square = matrix.shape[0] == matrix.shape[1]
     height = 44 * n_rows + 60 if small else 480 if square else int(np.clip(6 * n_rows, 200, 480)) + 60
     theme.apply(fig, height=height, title=title)
+    if not small:
+        theme.colour_bar(fig, "")
     for update, labels, words, most in (
         (fig.update_xaxes, col_names, columns, 16),
-        (fig.update_yaxes, row_names, rows, 24),
+        (fig.update_yaxes, row_names, rows, 14 if square else 24),
     ):
         step = max(-(-len(labels) // most), 1)
         places = list(range(0, len(labels), step))

@@ -47,15 +47,13 @@ def thinned_note(n: int) -> str:
     return f"{THIN_ABOVE:,} of {n:,} points are drawn, the {KEPT_EXTREMES:,} farthest out among them; lines and bands use all."
 
 
-def cloud(
-    x: Array, y: Array, *, colour: str, hover: Sequence[str], rows: Sequence[Any], size: float | None = None
-) -> go.Scatter | go.Scattergl:
+def cloud(x: Array, y: Array, *, colour: str, hover: Sequence[str], rows: Sequence[Any]) -> go.Scatter | go.Scattergl:
     """Draw points (n,) in one colour; ``rows`` (n,) ride along as customdata so that a selection finds its rows."""
     many = x.size > 300
     marker = dict(
         color=colour,
-        size=size or (5 if many else 7),
-        opacity=0.5 if x.size > GL_ABOVE else 0.75 if many else 0.9,
+        size=4 if x.size > 5_000 else 5 if many else 7,
+        opacity=0.3 if x.size > 5_000 else 0.5 if x.size > GL_ABOVE else 0.75 if many else 0.9,
         line=dict(width=0 if many else 0.7, color="rgba(20, 60, 90, 0.7)"),
     )
     return scatter_class(x.size)(
@@ -88,14 +86,16 @@ def index_of(values: Any, n: int) -> pd.Index:
 
 
 def intervals(
-    estimate: Array, labels: Sequence[str], lower: Array, upper: Array, *, colour: str, bar: str, hover: Sequence[str],
+    estimate: Array, labels: Sequence[str], ends: tuple[Array, Array] | None, *, colour: str, bar: str, hover: Sequence[str],
     size: float, thickness: float, name: str, symbol: str = "circle",
 ) -> go.Scatter | go.Scattergl:  # fmt: skip
-    """Draw estimates (k,) with their intervals, one label to a line; ``bar`` is the intervals' colour."""
-    error = dict(
-        type="data", symmetric=False, array=upper - estimate, arrayminus=estimate - lower, color=bar,
-        thickness=thickness, width=0,
-    )  # fmt: skip
+    """Draw estimates (k,), one label to a line, with their intervals' lower and upper ends in the colour ``bar``."""
+    error: dict[str, Any] = dict(visible=False)
+    if ends is not None:
+        error = dict(
+            type="data", symmetric=False, array=ends[1] - estimate, arrayminus=estimate - ends[0], color=bar,
+            thickness=thickness, width=0,
+        )  # fmt: skip
     return scatter_class(estimate.size)(
         x=estimate, y=list(labels), mode="markers", error_x=error, name=name, hovertext=list(hover), hoverinfo="text",
         marker=dict(color=colour, size=size, symbol=symbol),

@@ -81,7 +81,7 @@ def qq(
     theme.apply(fig, height=400)
     fig.update_xaxes(title_text="Standard normal quantile")
     fig.update_yaxes(title_text=what.capitalize())
-    theme.note(fig, f"Shaded: {100 * level:g} % of normal samples of the same size, point by point.")
+    theme.note(fig, f"Shaded: {100 * level:g} % of normal samples of this size.")
     if drawn.size < n:
         theme.note(fig, f"{drawn.size:,} of {n:,} points are drawn, both tails in full.")
     return fig

@@ -36,6 +36,8 @@ CONFIG: dict[str, Any] = {
     "modeBarButtonsToRemove": ["autoScale2d", "zoomIn2d", "zoomOut2d"],
 }
 
+BAR_HEIGHT = 30
+
 _AXIS: dict[str, Any] = dict(
     gridcolor=GRID,
     linecolor=FAINT,
@@ -104,21 +106,28 @@ def apply(fig: go.Figure, *, height: int, title: str | None = None, legend: bool
             text=title, x=0, xanchor="left", xref="paper", y=1, yanchor="top", yref="container", pad=dict(t=12)
         )
         fig.update_layout(title=heading)
-    fig.update_xaxes(automargin=True, zeroline=False, showline=False, ticks="", title_standoff=10, fixedrange=False)
-    fig.update_yaxes(automargin=True, zeroline=False, showline=False, ticks="", title_standoff=10, fixedrange=False)
+    axis = dict(automargin=True, zeroline=False, showline=False, ticks="", title_standoff=10, exponentformat="e")
+    fig.update_xaxes(axis)
+    fig.update_yaxes(axis)
     fig.update_annotations(font_size=13)
     return fig
 
 
 def note(fig: go.Figure, text: str) -> go.Figure:
-    """Write a small line above the plot: what was left out, and why."""
-    lines = wrap(text, 54)
-    above = 4 + (26 if fig.layout.showlegend else 0)
-    fig.add_annotation(
-        text="<br>".join(lines), name="note", xref="paper", yref="paper", x=0, y=1, xanchor="left", yanchor="bottom",
-        yshift=above, showarrow=False, align="left", font=dict(size=12),
-    )  # fmt: skip
-    grown = 16 * len(lines) + 4
+    """Write a small line above the plot, at its right: what was left out, and why. A second note follows the first."""
+    earlier = next((a for a in fig.layout.annotations if a.name == "note"), None)
+    before = earlier.text.count("<br>") + 1 if earlier else 0
+    words = wrap(text, 54)
+    if earlier:
+        earlier.text += "<br>" + "<br>".join(words)
+    else:
+        fig.add_annotation(
+            text="<br>".join(words), name="note", xref="paper", yref="paper", x=1, y=1, xanchor="right", yanchor="bottom",
+            yshift=fig.layout.margin.t - (40 if fig.layout.title.text else 12), showarrow=False, align="right", font=dict(size=12),
+        )  # fmt: skip
+    grown, height = 16 * len(words) + (0 if before else 6), fig.layout.height
+    for heat in fig.select_traces(selector=dict(type="heatmap", colorbar_yref="container")):
+        heat.colorbar.y = 1 - ((1 - heat.colorbar.y) * height + grown) / (height + grown)
     fig.update_layout(margin_t=fig.layout.margin.t + grown, height=fig.layout.height + grown)
     return fig
 
@@ -133,6 +142,17 @@ def message(text: str, *, height: int = 180) -> go.Figure:
         showarrow=False, align="center", font=dict(size=14),
     )  # fmt: skip
     return fig
+
+
+def colour_bar(fig: go.Figure, words: str) -> go.Figure:
+    """Lay the heat map's colour bar flat above the plot, its words beside it, and make room for it."""
+    fig.update_layout(margin_t=fig.layout.margin.t + BAR_HEIGHT, height=fig.layout.height + BAR_HEIGHT)
+    bar = dict(
+        orientation="h", x=0, xanchor="left", xpad=0, yref="container", yanchor="top", ypad=0, lenmode="pixels", len=180,
+        y=1 - (44 if fig.layout.title.text else 10) / fig.layout.height, thickness=10, outlinewidth=0, nticks=5,
+        tickfont_size=12, title=dict(text=words, side="right", font_size=12),
+    )  # fmt: skip
+    return fig.update_traces(colorbar=bar, selector=dict(type="heatmap"))
 
 
 def tint(colour: str, alpha: float) -> str:

@@ -6,14 +6,18 @@ the user's names or functions, and only products whose expansion is of bounded s
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Collection, Sequence
 from itertools import pairwise
+from math import inf
 
 from openreml_core.errors import FormulaError
 from openreml_core.notation.expression import Expression, parse_expression
 from openreml_core.notation.tokens import Token, clean, inside, render, split
 
 MAX_TERMS = 20_000
+MAX_FACTORS = 100
+_POWERS = ("^", "**")
 _PRODUCTS = ("*", "/", ":", "%in%", "^", "**")
 
 Terms = tuple[tuple[Expression, ...], ...]
@@ -50,6 +54,7 @@ class _Book:
     def __init__(self, columns: Collection[str]) -> None:
         self.columns = columns
         self.factors: dict[str, Expression] = {}
+        self.room = float(MAX_TERMS)
         self._short: dict[object, str] = {}
 
     def placeholder(self, tokens: Sequence[Token]) -> str:
@@ -127,11 +132,21 @@ def _product(piece: Sequence[Token], book: _Book) -> list[tuple[str, ...]]:
     """Expand one summand; a single factor needs no algebra."""
     words = _factors(piece, book)
     operators = [word for word in words if word in _PRODUCTS]
-    if not operators and len(words) == 1:
-        return [(words[0],)]
-    _check_size(words, piece)
+    if len(words) == 1:
+        return _fail(piece) if operators else [(words[0],)]
+    book.room -= _work(words, piece)
+    if book.room < 0:
+        raise FormulaError(
+            f"'{render(piece)[:80]}' expands to too many terms.", hint="Write out the interactions you need."
+        )
+    if len(words) == 3 and words[1] in _POWERS:
+        raise FormulaError(
+            f"'{render(piece)}' is {render(piece[:-2])} itself: outside I( ) a power stands for interactions.",
+            hint=f"Write I({render(piece)}) for the power.",
+        )
     if operators and set(words) & set(_PRODUCTS) == {":"} and "(" not in words:
-        return [tuple(dict.fromkeys(words[::2]))] if len(words) % 2 else _fail(piece)
+        alternate = len(words) % 2 and set(words[1::2]) == {":"} and ":" not in words[::2]
+        return [tuple(dict.fromkeys(words[::2]))] if alternate else _fail(piece)
     from formulaic import Formula
     from formulaic.errors import FormulaicError
 
@@ -164,7 +179,7 @@ def _factors(piece: Sequence[Token], book: _Book) -> list[str]:
             place = end
             continue
         if token.kind == "number":
-            if not (words and words[-1] in ("^", "**") and token.text.isdigit() and 1 <= int(token.text[:4]) <= 10):
+            if not (words and words[-1] in _POWERS and token.text.isdigit() and 1 <= int(token.text[:4]) <= 10):
                 raise FormulaError(
                     f"The number {token.text} has no meaning in '{render(piece)}'.",
                     hint="Arithmetic stands inside I( ): I(x^2), I(x / 10). A power of a sum is at most 10.",
@@ -194,15 +209,36 @@ def _closing(tokens: Sequence[Token], opening: int) -> int:
     raise FormulaError("A parenthesis in the formula is not closed.")
 
 
-def _check_size(words: Sequence[str], piece: Sequence[Token]) -> None:
-    """Refuse a product that would expand to more than `MAX_TERMS` terms, by a bound that needs no expansion."""
-    operands = sum(word.startswith("t") for word in words)
-    products = sum(word in _PRODUCTS for word in words)
-    for first, second in pairwise(words):
-        if first in ("^", "**") and second.isdigit():
-            products += int(second) - 1
-            operands += (int(second) - 1) * sum(word.startswith("t") for word in words)
-    if operands > 200 or (operands / (products + 1) + 1) ** (products + 1) > MAX_TERMS:
-        raise FormulaError(
-            f"'{render(piece)[:80]}' expands to too many terms.", hint="Write out the interactions you need."
-        )
+def _work(words: Sequence[str], piece: Sequence[Token]) -> float:
+    """Return a bound of the terms that are met while a product is expanded, found without expanding it.
+
+    (l + 1)(r + 1) - 1 terms come of a product, l^n of a power; never more than there are sets of factors.
+    """
+    factors = [word for word in words if word.startswith("t")]
+    if len(factors) > MAX_FACTORS or len(words) > 5 * MAX_FACTORS:
+        return inf
+    if any(first.isdigit() and second in _POWERS for first, second in pairwise(words)):
+        raise FormulaError(f"'{render(piece)[:80]}' raises a power to a power.", hint="Write the power once.")
+    sets = 2.0 ** len(set(factors)) - 1.0
+    seen = 0.0
+
+    def count(node: ast.AST) -> float:
+        nonlocal seen
+        if not isinstance(node, ast.BinOp):
+            return 1.0
+        left = count(node.left)
+        if isinstance(node.op, ast.Pow) and isinstance(node.right, ast.Constant):
+            terms = min(left, 1e6) ** float(str(node.right.value))
+        elif isinstance(node.op, ast.Mult):
+            terms = (left + 1.0) * (count(node.right) + 1.0) - 1.0
+        else:
+            terms = left + count(node.right)
+        seen += terms
+        return min(terms, sets)
+
+    python = {"/": "*", ":": "*", "%in%": "*", "^": "**"}
+    try:
+        count(ast.parse(" ".join(python.get(word, word) for word in words), mode="eval").body)
+    except SyntaxError:
+        _fail(piece)
+    return seen

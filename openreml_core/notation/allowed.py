@@ -78,7 +78,10 @@ def _check(node: ast.AST, originals: Mapping[str, str], text: str) -> None:
     if isinstance(node, ast.Call):
         name = function_name(node, originals, text)
         signature = FUNCTIONS[name]
-        bind_options(node, name, signature.options, originals, text, data=1)
+        options = bind_options(node, name, signature.options, originals, text, data=1)
+        base = options.get("base")
+        if isinstance(base, float) and (base <= 0 or base == 1):
+            raise FormulaError(f"The base of the logarithm in '{text}' is above 0 and not 1.")
         _check(node.args[0], originals, text)
         return
     if isinstance(node, ast.BinOp) and isinstance(node.op, _OPERATORS):
@@ -191,7 +194,7 @@ def _contrast(node: ast.expr, originals: Mapping[str, str], text: str) -> tuple[
     called = node.func if isinstance(node, ast.Call) else node
     name = originals.get(called.id, "") if isinstance(called, ast.Name) else ""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        name = node.value
+        name = node.value if node.value.startswith("contr.") else f"contr.{node.value}"
     if name not in CONTRASTS:
         raise FormulaError(f"'{text}' names no contrasts that are known.", hint=f"Known are {', '.join(CONTRASTS)}.")
     if not isinstance(node, ast.Call):

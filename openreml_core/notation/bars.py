@@ -10,6 +10,7 @@ from openreml_core.notation.algebra import Terms, expand
 from openreml_core.notation.structures import STRUCTURES, OptionValue, read_options, spell_options
 from openreml_core.notation.tokens import Token, call, inside, quote, render, split
 
+MAX_GROUPING = 20
 _NEED_NO_BAR = frozenset({"spl", "spl2d"})
 _AS_FACTOR = frozenset({"factor", "as.factor"})
 
@@ -189,6 +190,8 @@ def _groups(tokens: Sequence[Token], shown: str) -> list[tuple[str, ...]]:
     if held is not None:
         return _groups(held, shown)
     pieces = [piece for _, piece in split(tokens, "/")]
+    if sum(token.kind == "name" for token in tokens) > MAX_GROUPING:
+        raise FormulaError(f"The grouping in '{shown[:60]}...' joins more than {MAX_GROUPING} columns.")
     if len(pieces) == 1:
         return [_interaction(tokens, shown)]
     levels: list[tuple[str, ...]] = []

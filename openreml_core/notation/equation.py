@@ -6,6 +6,7 @@ The dialect is what KaTeX renders; names of columns stand in ``\\text{...}`` wit
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 
 from openreml_core.notation.bars import RandomTerm
@@ -13,7 +14,8 @@ from openreml_core.notation.expression import Expression
 from openreml_core.notation.formula import Formula
 from openreml_core.notation.symbols import covariate, escape, expression_latex
 
-_PER_LINE = 4
+_LINE = 50
+_INVISIBLE = re.compile(r"\\[a-zA-Z]+|[\\{}]")
 
 #: what a column or factor is: "number" or "factor"
 Kinds = Mapping[str, str]
@@ -70,9 +72,17 @@ def latex(formula: Formula, data_kinds: Kinds | None = None) -> str:
 
 
 def _wrap(left: str, parts: list[str]) -> str:
-    """Join the parts of the equation, a few on each line."""
-    rows = [" + ".join(parts[start : start + _PER_LINE]) for start in range(0, len(parts), _PER_LINE)]
-    return f"{left} &= " + " \\\\\n&\\quad + ".join(rows)
+    """Join the parts of the equation, as many on a line as are easily read."""
+    rows: list[list[str]] = [[]]
+    used = 0
+    for part in parts:
+        width = len(_INVISIBLE.sub("", part)) + 3
+        if rows[-1] and used + width > _LINE and part != parts[-1]:
+            rows.append([])
+            used = 0
+        rows[-1].append(part)
+        used += width
+    return f"{left} &= " + " \\\\\n&\\quad + ".join(" + ".join(row) for row in rows)
 
 
 def _guess(factor: Expression) -> str:
@@ -149,16 +159,15 @@ def _random_parts(name: str, random: RandomTerm, kinds: Kinds) -> list[str]:
 
 def _distribution(name: str, random: RandomTerm, kinds: Kinds) -> str:
     effects = _effects(random, kinds)
-    group = name
     if random.structure == "known":
-        return rf"{name} &\sim \mathcal{{N}}(\mathbf{{0}},\ \sigma^2_{{{group}}}\,\mathbf{{K}})"
+        return rf"{name} &\sim \mathcal{{N}}(\mathbf{{0}},\ \sigma^2_{{{name}}}\,\mathbf{{K}})"
     if effects is not None and len(effects) == 1:
         symbol = name if effects[0][1] is None else f"{name}_{{{effects[0][0]}}}"
-        return rf"{symbol} &\sim \mathcal{{N}}(0,\ \sigma^2_{{{group}}})"
+        return rf"{symbol} &\sim \mathcal{{N}}(0,\ \sigma^2_{{{name}}})"
     if effects is not None and random.structure in ("us", "diag", "id") and len(effects) <= 4:
         vector = r" \\ ".join(f"{name}_{{{place}}}" for place, _ in effects)
         matrix = r" \\ ".join(
-            " & ".join(_cell(random.structure, row, column, effects) for column in range(len(effects)))
+            " & ".join(_cell(name, random.structure, row, column, effects) for column in range(len(effects)))
             for row in range(len(effects))
         )
         return (
@@ -166,14 +175,12 @@ def _distribution(name: str, random: RandomTerm, kinds: Kinds) -> str:
             rf"\begin{{pmatrix}} {matrix} \end{{pmatrix}}\right)"
         )
     label = rf"\text{{{random.structure}}}"
-    matrix = rf"\boldsymbol{{\Sigma}}_{{{group}}}"
+    matrix = rf"\boldsymbol{{\Sigma}}_{{{name}}}"
     return rf"{name} &\sim \mathcal{{N}}(\mathbf{{0}},\ {matrix}), \quad {matrix}\ {label}"
 
 
-def _cell(structure: str, row: int, column: int, effects: list[tuple[str, str | None]]) -> str:
+def _cell(name: str, structure: str, row: int, column: int, effects: list[tuple[str, str | None]]) -> str:
     first, second = sorted((effects[row][0], effects[column][0]))
-    if structure == "id":
-        return r"\sigma^2_{u}" if row == column else "0"
     if row == column:
-        return rf"\sigma^2_{{{first}}}"
-    return "0" if structure == "diag" else rf"\sigma_{{{first}{second}}}"
+        return rf"\sigma^2_{{{name}}}" if structure == "id" else rf"\sigma^2_{{{name},{first}}}"
+    return rf"\sigma_{{{name},{first}{second}}}" if structure == "us" else "0"

@@ -47,7 +47,10 @@ def covariate(factor: Expression) -> str:
     """Return a covariate of a product, in parentheses where it is a sum."""
     text = expression_latex(factor)
     inner = factor.tree.args[0] if isinstance(factor.tree, ast.Call) and factor.label.startswith("I(") else factor.tree
-    return rf"\left({text}\right)" if isinstance(inner, ast.BinOp) and isinstance(inner.op, ast.Add | ast.Sub) else text
+    is_sum = isinstance(inner, ast.UnaryOp) or (
+        isinstance(inner, ast.BinOp) and isinstance(inner.op, ast.Add | ast.Sub)
+    )
+    return rf"\left({text}\right)" if is_sum else text
 
 
 def expression_latex(factor: Expression) -> str:
@@ -60,7 +63,9 @@ def _node(node: ast.expr, factor: Expression) -> str:
     if isinstance(node, ast.Constant):
         return r"\pi" if str(node.value).startswith("3.14159265") else str(node.value)
     if isinstance(node, ast.UnaryOp):
-        return ("-" if isinstance(node.op, ast.USub) else "") + _closed(node.operand, factor)
+        sum_inside = isinstance(node.operand, ast.BinOp) and isinstance(node.operand.op, ast.Add | ast.Sub)
+        inside = _closed(node.operand, factor) if sum_inside else _node(node.operand, factor)
+        return ("-" if isinstance(node.op, ast.USub) else "") + inside
     if isinstance(node, ast.Compare):
         right = _node(node.comparators[0], factor)
         return rf"\left[{_node(node.left, factor)}{_OPERATORS[type(node.ops[0])]}{right}\right]"

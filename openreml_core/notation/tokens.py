@@ -28,7 +28,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _PLAIN_NAME = re.compile(r"(?:[^\W\d]|\.(?=[^\W\d]))[\w.]*")
-_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _CLOSERS = {"(": ")", "{": "}"}
 
 
@@ -81,6 +81,8 @@ def tokenize(text: str) -> tuple[Token, ...]:
         if kind == "space":
             continue
         piece = match.group(kind)
+        if kind in ("quoted", "string") and _ESCAPE.search(piece):
+            raise FormulaError(f"The text '{clean(piece)}' in the formula holds control characters.")
         if kind == "string":
             piece = piece[1:-1]
         tokens.append(Token("name" if kind == "quoted" else kind, piece))
@@ -99,6 +101,10 @@ def _unknown(text: str, position: int) -> str:
         return f"'{where}' begins with a digit. A column whose name does so is written in backticks: `2nd cut`."
     if character == "$":
         return "The formula has a '$': write the column's name alone, the table is given beside the formula."
+    if character == ".":
+        return "'.' for all other columns is not read: name the columns."
+    if character in "[]":
+        return f"Square brackets, near '{where}', have no place in a formula."
     shown = character if character.isprintable() else f"U+{ord(character):04X}"
     return f"The character {shown} near '{where}' has no meaning in a formula. Put odd column names in backticks."
 

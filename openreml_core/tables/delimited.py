@@ -50,7 +50,7 @@ def read_text(source: Source, *, separator: str | None = None, decimal: str | No
         raise DataError(f"The file *{source.name}* is empty.", hint="Choose a file with a table in it.")
     cells = _body(source.name, header, records)
     if cells.empty:
-        shown = ", ".join(name for name in header[:6] if name)
+        shown = ", ".join(name[:24] for name in header[:6] if name)
         raise DataError(
             f"The file *{source.name}* has a header ({shown}) but no rows.", hint="Add the data below the header."
         )
@@ -148,7 +148,8 @@ def _body(name: str, header: Sequence[str], records: Iterator[tuple[int, list[st
     -------
     DataFrame of str, shape (n, width)
     """
-    width, first, short, count = len(header), True, [], 0
+    width, first, count = len(header), True, 0
+    short: list[tuple[int, int, bool]] = []
     parts: list[pd.DataFrame] = []
     while True:
         chunk = list(islice(records, _CHUNK))

@@ -9,8 +9,9 @@ import pandas as pd
 
 from openreml_core.tables.crossing import Grouping, absent_cells, cross, everything, is_complete, levels_within
 from openreml_core.tables.proposal import quoted
+from openreml_core.tables.recognition import layout_of, study_structure
 from openreml_core.tables.roles import Role
-from openreml_core.tables.structure import Structure, layout_of, study_structure
+from openreml_core.tables.structure import Structure
 from openreml_core.tables.unit_description import describe_units
 from openreml_core.tables.wording import count, listed, noun_of, plural, span
 

@@ -58,7 +58,7 @@ def plain(column: pd.Series) -> pd.Series:
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column
     if types.is_bool_dtype(column.dtype):
-        return column.map(str, na_action="ignore").astype("str")
+        return column.map(str).astype("str").where(column.notna())
     if types.is_integer_dtype(column.dtype):
         return column.astype("int64") if not column.isna().any() else column.astype("float64")
     if types.is_float_dtype(column.dtype):
@@ -67,13 +67,13 @@ def plain(column: pd.Series) -> pd.Series:
         days = column.dropna()
         midnight = bool((days == days.dt.normalize()).all())
         text = column.dt.strftime("%Y-%m-%d" if midnight else "%Y-%m-%dT%H:%M:%S")
-        return text.astype("str")
+        return text.astype("str").where(column.notna())
     if column.dtype == object:
         present = column.dropna()
         if len(present) and all(isinstance(cell, decimal.Decimal) for cell in present):
             return column.astype("float64")
         if any(isinstance(cell, datetime.date | datetime.time | datetime.timedelta | bool | bytes) for cell in present):
-            return column.map(str, na_action="ignore").astype("str")
+            return column.map(str).astype("str").where(column.notna())
     elif types.is_timedelta64_dtype(column.dtype):
         return column.dt.total_seconds()
     return column

@@ -17,8 +17,9 @@ from openreml_core.tables.crossing import (
     is_nested,
     levels_within,
 )
+from openreml_core.tables.recognition import layout_of, study_structure
 from openreml_core.tables.roles import Role
-from openreml_core.tables.structure import Structure, layout_of, study_structure
+from openreml_core.tables.structure import Structure
 
 #: Genotypes and environments are taken as random from so many levels on.
 RANDOM_LEVELS = 10
@@ -69,6 +70,8 @@ def suggest_formula(table: pd.DataFrame, roles: Mapping[str, Role | str]) -> str
     if study.response is None:
         return ""
     layout = layout_of(table, roles, study)
+    fixed: list[str]
+    random: list[str]
     if not study.groups:
         fixed, random = [quoted(name) for name, role in roles.items() if role == Role.COVARIATE][:FEW_COVARIATES], []
     elif layout is not None:
@@ -105,26 +108,22 @@ def _trial(study: Structure) -> tuple[list[str], list[str]]:
         fixed += [quoted(name) for name in places]
         if len(places) > 1:
             random.append(bar(*places))
-    around = list(places)
-    for name, stage in zip((*study.replicates, *study.blocks), study.stages, strict=True):
-        around.append(name)
-        inner = stage is not None and name != (*study.replicates, *study.blocks)[-1]
-        complete = name in study.replicates or (
-            study.complete_stage is not None and stage.names == study.complete_stage.names
-        )
-        if complete and not places and (selected or inner):
+    complete = study.complete_stage
+    stages = list(zip((*study.replicates, *study.blocks), study.stages, strict=True))
+    for name, stage in stages:
+        is_whole = name in study.replicates or (complete is not None and stage.names == complete.names)
+        if is_whole and not places and (selected or stage is not stages[-1][1]):
             fixed.append(quoted(name))
         elif not _one_row_each(stage):
-            random.append(bar(*around))
+            random.append(bar(*stage.names))
     fixed += _product(study, compared)
     for name in selected:
         selection.append(bar(name))
         if places and _repeats(study, [name, *places]):
             selection.append(bar(name, *places))
     fixed += [quoted(outer) for outer, inner in study.parents.items() if _sorts(study, outer, inner, selected)]
-    stage = study.complete_stage
-    if stage is not None:
-        random += [bar(*stage.names, name) for name in study.whole_plots]
+    if complete is not None:
+        random += [bar(*complete.names, name) for name in study.whole_plots]
     random = [*selection, *random, *_lines(study)]
     if not random:
         random = [bar(*places)] if places else [bar(*study.groups[name].names) for name in study.units]

@@ -75,7 +75,7 @@ def as_factor(column: pd.Series) -> pd.Series:
     present = column.dropna()
     if pd.api.types.is_float_dtype(column.dtype) and len(present) and bool((present % 1 == 0).all()):
         column = column.astype("Int64")
-        levels: list[Hashable] = sorted(int(level) for level in present.unique())
+        levels: Sequence[Hashable] = sorted(int(level) for level in present.unique())
     elif pd.api.types.is_numeric_dtype(column.dtype):
         levels = sorted(present.unique().tolist())
     else:

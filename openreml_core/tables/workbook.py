@@ -83,7 +83,7 @@ def read_workbook(source: Source, sheet: str | int | None = None) -> pd.DataFram
         warnings.warn(
             f"The workbook {source.name} has {len(titles)} sheets; the first, {titles[0]}, was read. "
             f"The others: {', '.join(titles[1:])}.",
-            stacklevel=4,
+            stacklevel=3,
         )
     return _table(where, rows)
 

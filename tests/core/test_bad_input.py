@@ -204,10 +204,7 @@ def test_a_group_with_a_level_per_row(trial: pd.DataFrame) -> None:
 
 
 def test_a_fixed_factor_of_one_level(trial: pd.DataFrame) -> None:
-    """Either a sentence that names it, or its column dropped by name: both tell the user."""
-    one = trial.assign(site="Alnarp")
-    fit = reml.fit("yield ~ site + (1 | gen)", one)
-    assert fit.rank == 1
+    assert "site" in message("yield ~ site + (1 | gen)", trial.assign(site="Alnarp"))
 
 
 @pytest.mark.parametrize("weight", [-1.0, 0.0, np.inf])
@@ -235,7 +232,7 @@ def test_no_random_term(trial: pd.DataFrame) -> None:
         {"algorithm": "newton"},
         {"engine": "sparse"},
         {"missing": "ignore"},
-        {"max_iterations": 0},
+        {"max_iterations": -1},
         {"start": {"genn": 1.0}},
         {"start": {"gen": -1.0}},
         {"fixed": {"genn": 1.0}},

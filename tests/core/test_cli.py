@@ -14,7 +14,8 @@ import pytest
 import openreml_core as reml
 from openreml_core.cli import main
 
-ALPHA = str(Path(__file__).parents[2] / "sample_data" / "john_alpha.csv")
+SAMPLES = Path(__file__).parents[2] / "sample_data"
+ALPHA, SLEEP = str(SAMPLES / "john_alpha.csv"), str(SAMPLES / "sleepstudy.csv")
 FORMULA = "yield ~ rep + (1 | gen) + (1 | rep:block)"
 CRITERION = 93.19382024197
 
@@ -78,12 +79,12 @@ def test_options_reach_the_fit(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 
 
 def test_factor_makes_numbers_levels(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["fit", ALPHA, "yield ~ row + col + (1 | gen)", "--quiet", "--json"]
-    assert main(arguments) == 0
-    assert json.loads(capsys.readouterr().out)["rank"] == 3
-    data = reml.read_table(ALPHA)
-    assert main([*arguments, "--factor", "row, col"]) == 0
-    assert json.loads(capsys.readouterr().out)["rank"] == 1 + data["row"].nunique() - 1 + data["col"].nunique() - 1
+    arguments = ["fit", SLEEP, "Reaction ~ Days + (1 | Subject)", "--quiet", "--json"]
+    ranks = []
+    for factors in ([], ["--factor", "Days"], ["--factor", "Days, Subject"]):
+        assert main([*arguments, *factors]) == 0
+        ranks.append(json.loads(capsys.readouterr().out)["rank"])
+    assert ranks == [2, 10, 10]
 
 
 def test_a_fit_that_stops_short_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,7 +65,7 @@ def test_variance_components(fit: reml.MixedModelFit) -> None:
     assert fit.sigma == pytest.approx(SIGMA, rel=5e-5)
     assert list(fit.variance_matrix("Subject").index) == ["(Intercept)", "Days"]
     kinds = fit.variance_components().query("group == 'Subject'")["kind"]
-    assert sorted(kinds) == ["covariance", "variance", "variance"]
+    assert sorted(kinds) == ["correlation", "covariance", "variance", "variance"]
 
 
 def test_fixed_effects(fit: reml.MixedModelFit) -> None:

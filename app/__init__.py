@@ -1,0 +1,1 @@
+"""The studio: pages over openreml_core. No mathematics here, and no torch."""

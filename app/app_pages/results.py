@@ -1,0 +1,69 @@
+"""Results: variance components, fixed effects, BLUPs, iterations."""
+
+from __future__ import annotations
+
+import io
+
+import streamlit as st
+
+import openreml_core as reml
+from app.session import FittedModel, study
+from app.widgets import monitor, parts, tables
+from app.widgets.sidebar import badge
+from openreml_core.report.words import number
+
+
+def save(shown: FittedModel) -> None:
+    """The fit as a file, the summary and the scripts that repeat it."""
+    fit = shown.fit
+    cells = st.columns(4)
+
+    def packed() -> bytes:
+        buffer = io.BytesIO()
+        fit.save(buffer)
+        return buffer.getvalue()
+
+    def file(cell, label: str, data, name: str, key: str, words: str) -> None:  # type: ignore[no-untyped-def]
+        cell.download_button(label, data=data, file_name=name, key=key, width="stretch", on_click="ignore", help=words)
+
+    file(cells[0], "Fit", packed, f"fit-{shown.number}.openreml", "save_fit", "Opens again with openreml_core.load.")
+    file(cells[1], "Summary", fit.summary, f"fit-{shown.number}.txt", "save_summary", "All tables as text.")
+    file(cells[2], "Python", fit.to_code, f"fit-{shown.number}.py", "save_python", "The script that repeats this fit.")
+    try:
+        code = fit.to_code("r-lme4")
+        file(cells[3], "R (lme4)", code, f"fit-{shown.number}.R", "save_r", "The same model in R.")
+    except reml.ModelError as problem:
+        cells[3].caption(str(problem))
+
+
+found = study()
+parts.head("Results", "How large are the variances, and what are the effects?")
+shown = parts.need_fit(found)
+fit = shown.fit
+st.code(fit.formula, language=None, wrap_lines=True)
+st.markdown(
+    f"{badge(shown)} {fit.method.upper()} · {fit.n_obs:,} rows · criterion {number(fit.criterion, 8)} · "
+    f"log-likelihood {number(fit.loglik, 7)} (without constants {number(fit.loglik_asreml, 7)}) · "
+    f"AIC {number(fit.aic, 6)} · BIC {number(fit.bic, 6)}"
+)
+parts.notes(fit.warnings)
+
+st.subheader("Variance components", anchor=False)
+tables.components(fit)
+parts.figure(fit.plot.components(), "shares", "variance-shares")
+
+st.subheader("Fixed effects", anchor=False)
+tables.coefficients(fit)
+if fit.rank > 1:
+    parts.figure(fit.plot.coefficients(), "forest", "fixed-effects")
+
+st.subheader("Random effects", anchor=False)
+tables.blups(shown)
+
+st.subheader("Iterations", anchor=False)
+st.caption(fit.message)
+monitor.draw(fit.trace, "results")
+
+st.subheader("Take it with you", anchor=False)
+save(shown)
+parts.next_step("diagnostics", "Next: look at the residuals")

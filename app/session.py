@@ -1,0 +1,179 @@
+"""The one module that touches ``st.session_state``: a typed study, and the values of widgets."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+import openreml_core as reml
+from app.jobs import Job, State, submit
+
+_STUDY = "study"
+
+
+@dataclass(eq=False)
+class Dataset:
+    """A table and the roles of its columns.
+
+    Attributes
+    ----------
+    name : str
+        File or sample name.
+    table : DataFrame
+        As read.
+    roles : dict of str to Role
+    digest : str
+        sha256 of the values.
+    proposal : str
+        A first formula.
+    note : str
+        Where the data come from.
+    """
+
+    name: str
+    table: pd.DataFrame
+    roles: dict[str, reml.Role]
+    digest: str
+    proposal: str
+    note: str = ""
+    _prepared: tuple[Any, pd.DataFrame] | None = field(default=None, repr=False)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What results depend on: the values and the roles."""
+        return (self.digest, tuple(sorted((k, str(v)) for k, v in self.roles.items())))
+
+    def prepared(self) -> pd.DataFrame:
+        """The table with its columns as their roles ask. Raises DataError."""
+        if self._prepared is None or self._prepared[0] != self.key:
+            self._prepared = (self.key, reml.apply_roles(self.table, self.roles))
+        return self._prepared[1]
+
+
+@dataclass(frozen=True)
+class Specification:
+    """The model as chosen on the Model page."""
+
+    formula: str
+    method: str = "reml"
+    algorithm: str = "ai"
+    max_iterations: int = 100
+    weights: str | None = None
+
+    def options(self) -> dict[str, Any]:
+        """The options as ``reml.fit`` takes them."""
+        return {
+            "method": self.method,
+            "algorithm": self.algorithm,
+            "max_iterations": self.max_iterations,
+            "weights": self.weights,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class FittedModel:
+    """A fit of this study."""
+
+    number: int
+    fit: reml.MixedModelFit
+    specification: Specification
+    data_name: str
+
+
+@dataclass(eq=False)
+class Study:
+    """Everything one visitor works on."""
+
+    data: Dataset | None = None
+    specification: Specification | None = None
+    job: Job | None = None
+    fits: list[FittedModel] = field(default_factory=list)
+    shown: FittedModel | None = None
+    previews: dict[Any, Any] = field(default_factory=dict)
+
+    def use(self, data: Dataset) -> None:
+        """Take up a data set; the fits made so far are kept."""
+        if self.job is not None and self.job.active:
+            self.job.cancel()
+        self.data, self.specification, self.job = data, Specification(data.proposal), None
+
+    def choose(self, **changes: Any) -> None:
+        """Change the specification."""
+        if self.specification is not None:
+            self.specification = replace(self.specification, **changes)
+
+    def start(self) -> None:
+        """Fit the specified model to the data."""
+        if self.data is None or self.specification is None:
+            return
+        if self.job is not None:
+            self.job.cancel()
+        self.job = submit(self.specification.formula, self.data.prepared(), self.specification.options())
+
+    def settle(self) -> None:
+        """Take up the result of a job that has ended."""
+        job = self.job
+        if job is None or job.state is not State.DONE or job.result is None:
+            return
+        if any(f.fit is job.result for f in self.fits):
+            return
+        spec = Specification(formula=job.formula, **job.options)
+        self.fits.append(FittedModel(len(self.fits) + 1, job.result, spec, self.data.name if self.data else ""))
+        self.shown = self.fits[-1]
+
+    def preview(self) -> reml.ModelPreview:
+        """Describe the specified model, computed once per data set and model. Raises ModelError."""
+        assert self.data is not None and self.specification is not None
+        key = (self.data.key, self.specification.formula, self.specification.method, self.specification.weights)
+        if key not in self.previews:
+            if len(self.previews) > 20:
+                self.previews.clear()
+            spec = self.specification
+            self.previews[key] = reml.preview(
+                spec.formula, self.data.prepared(), method=spec.method, weights=spec.weights
+            )
+        return self.previews[key]
+
+
+def study() -> Study:
+    """The study of this visitor, the result of an ended job taken up."""
+    found: Study = st.session_state.setdefault(_STUDY, Study())
+    found.settle()
+    return found
+
+
+def dataset(name: str, table: pd.DataFrame, *, sample: reml.Sample | None = None) -> Dataset:
+    """A data set with guessed roles and a proposed formula, or those of the sample it is."""
+    roles = dict(sample.roles) if sample else dict(reml.guess_roles(table))
+    roles = {str(c): roles.get(str(c), reml.Role.IGNORE) for c in table.columns}
+    proposal = sample.formula if sample else reml.suggest_formula(table, roles)
+    hashed = pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()
+    digest = hashlib.sha256(hashed + repr([str(c) for c in table.columns]).encode()).hexdigest()
+    return Dataset(name, table, roles, digest, proposal, note=sample.source if sample else "")
+
+
+def seed(key: str, value: Any) -> str:
+    """Give a widget its value before it is drawn, unless it has one; widgets forget theirs when their page is left."""
+    if key not in st.session_state:
+        st.session_state[key] = value
+    return key
+
+
+def value(key: str, default: Any = None) -> Any:
+    """The value of a widget."""
+    return st.session_state.get(key, default)
+
+
+def put(key: str, new: Any) -> None:
+    """Set the value of a widget that is not drawn yet."""
+    st.session_state[key] = new
+
+
+def forget(prefix: str) -> None:
+    """Forget the values of the widgets whose key begins with ``prefix``."""
+    for key in [k for k in st.session_state if str(k).startswith(prefix)]:
+        del st.session_state[key]

@@ -1,0 +1,32 @@
+"""The studio's entry: page settings, navigation, sidebar."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+if str(ROOT.parent) not in sys.path:
+    sys.path.insert(0, str(ROOT.parent))
+
+import streamlit as st  # noqa: E402
+
+from app.widgets import sidebar  # noqa: E402
+
+st.set_page_config(page_title="OpenREML Studio", page_icon=str(ROOT / "static" / "favicon.png"), layout="wide")
+st.logo(str(ROOT / "static" / "logo.svg"), icon_image=str(ROOT / "static" / "favicon.png"), size="large")
+pages = st.navigation(
+    {
+        "Study": [st.Page("app_pages/data.py", title="Data", icon=":material/table_chart:", default=True)],
+        "Model": [
+            st.Page("app_pages/model.py", title="Model", icon=":material/function:"),
+            st.Page("app_pages/fit.py", title="Fit", icon=":material/monitoring:"),
+        ],
+        "Results": [
+            st.Page("app_pages/results.py", title="Results", icon=":material/query_stats:"),
+            st.Page("app_pages/diagnostics.py", title="Diagnostics", icon=":material/troubleshoot:"),
+        ],
+    }
+)
+sidebar.draw()
+pages.run()

@@ -1,0 +1,104 @@
+"""What every page has: a head, the next step, calm errors, tables with a download, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from app.session import FittedModel, Study
+from openreml_core import figures
+
+PAGES = {name: f"app_pages/{name}.py" for name in ("data", "model", "fit", "results", "diagnostics")}
+
+
+def head(title: str, line: str, action: Callable[[], None] | None = None) -> None:
+    """Title, one line on what the page answers, and the primary action at the right."""
+    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    with left:
+        st.title(title, anchor=False)
+        st.markdown(f":gray[{line}]")
+    if action is not None:
+        with right:
+            action()
+
+
+def next_step(page: str, label: str) -> None:
+    """A link to the next step."""
+    st.divider()
+    st.page_link(PAGES[page], label=label, icon=":material/arrow_forward:")
+
+
+def need_data(study: Study) -> None:
+    """Stop the page, with a link, where there are no data yet."""
+    if study.data is None:
+        st.info("There is no table yet. Bring your own, or open a sample study.")
+        st.page_link(PAGES["data"], label="Go to Data", icon=":material/arrow_back:")
+        st.stop()
+
+
+def need_fit(study: Study) -> FittedModel:
+    """Stop the page, with a link, where nothing has been fitted yet."""
+    if study.shown is None:
+        st.info("There is no fitted model yet.")
+        page, label = ("data", "Go to Data") if study.data is None else ("model", "Go to Model")
+        st.page_link(PAGES[page], label=label, icon=":material/arrow_back:")
+        st.stop()
+    return study.shown
+
+
+def error(text: str, details: str = "") -> None:
+    """An error in its own words."""
+    st.error(text, icon=":material/error:")
+    if details:
+        with st.expander("Details"):
+            st.code(details, language=None)
+
+
+def notes(sentences: tuple[str, ...] | list[str]) -> None:
+    """Findings, a sentence each."""
+    for sentence in sentences:
+        st.warning(sentence, icon=":material/lightbulb:")
+
+
+def figure(fig: go.Figure, key: str, name: str) -> None:
+    """A figure, downloadable as SVG from its own menu."""
+    st.plotly_chart(fig, key=key, theme=None, width="stretch", config=figures.config(name))
+
+
+def table(
+    frame: pd.DataFrame, key: str, name: str, *, columns: Mapping[str, Any] | None = None, height: int | str = "content"
+) -> None:
+    """A table and its download; numbers with four significant digits."""
+    numbers = {
+        str(c): st.column_config.NumberColumn(format="%.4g")
+        for c in frame.columns
+        if pd.api.types.is_float_dtype(frame[c]) and str(c) not in (columns or {})
+    }
+    st.dataframe(
+        frame,
+        key=key,
+        hide_index=True,
+        width="stretch",
+        height=height if len(frame) > 12 else "content",
+        column_config={**numbers, **(columns or {})},
+    )
+    download(frame, f"{key}_csv", name)
+
+
+def download(frame: pd.DataFrame, key: str, name: str) -> None:
+    """A button that downloads a table as CSV, with all digits."""
+    st.download_button(
+        "Download CSV",
+        data=lambda: frame.to_csv(index=False).encode("utf-8-sig"),
+        file_name=f"{name}.csv",
+        mime="text/csv",
+        key=key,
+        icon=":material/download:",
+        type="tertiary",
+        on_click="ignore",
+        help="The table with all digits, for a spreadsheet.",
+    )

@@ -1,0 +1,65 @@
+"""Where a table comes from: an upload, or a sample study."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+import openreml_core as reml
+from app.session import Study, dataset, forget, put, value
+from app.widgets.parts import error
+from openreml_core.tables import sheet_names
+
+KINDS = ["csv", "tsv", "txt", "xlsx", "parquet"]
+
+
+def upload(study: Study) -> None:
+    """The upload box; a workbook of several sheets asks for one."""
+    file = st.file_uploader(
+        "Upload a table",
+        type=KINDS,
+        key="upload",
+        help="CSV, TSV, text, Excel or Parquet. Separator, decimal mark and encoding are found out.",
+    )
+    if file is None:
+        put("upload_read", None)
+        return
+    try:
+        sheet = _sheet(file)
+        if value("upload_read") != (file.file_id, sheet):
+            put("upload_read", (file.file_id, sheet))
+            with st.spinner(f"Reading {file.name} ..."):
+                _take(study, file.name, reml.read_table(file, name=file.name, sheet=sheet))
+    except reml.ModelError as problem:
+        error(f"{file.name}: {problem}")
+        if study.data is not None:
+            st.caption(f"The study so far is kept: {study.data.name}.")
+
+
+def _sheet(file: Any) -> str | None:
+    if not file.name.lower().endswith(".xlsx"):
+        return None
+    names = sheet_names(file, name=file.name)
+    if len(names) < 2:
+        return None
+    return st.selectbox("Sheet", names, key="upload_sheet", help="The workbook has several sheets; a study uses one.")
+
+
+def _take(study: Study, name: str, table: Any, sample: reml.Sample | None = None) -> None:
+    study.use(dataset(name, table, sample=sample))
+    for prefix in ("role_", "model_", "blup_", "diag_", "map_"):
+        forget(prefix)
+
+
+def gallery(study: Study) -> None:
+    """Sample studies, a card each."""
+    st.markdown("**Sample studies**")
+    with st.container(height=560, border=False):
+        for sample in reml.sample_data():
+            with st.container(border=True):
+                st.markdown(f"**{sample.title}**")
+                st.caption(f"{sample.question} {sample.n_rows:,} rows.")
+                if st.button("Open", key=f"open_{sample.name}", help=sample.source):
+                    _take(study, sample.name, reml.load_sample(sample.name), sample)
+                    st.rerun()
