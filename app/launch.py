@@ -1,50 +1,91 @@
-"""Start the studio from anywhere: find its script and its settings, hand them to Streamlit."""
+"""Start the studio: Streamlit with the studio's own settings, from whatever folder it is called.
+
+Streamlit looks for ``.streamlit/config.toml`` in the folder it is started from. Here the file is found beside the package
+(a checkout) or inside it (an installed wheel), and its settings are handed on as flags; an environment variable such as
+``STREAMLIT_SERVER_PORT`` goes before them.
+"""
 
 from __future__ import annotations
 
+import argparse
+import os
+import re
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-APP = Path(__file__).resolve().parent
-
-#: The settings: inside an installed package, or at the top of a checkout.
-CONFIGS = (APP / ".streamlit" / "config.toml", APP.parent / ".streamlit" / "config.toml")
-
-
-def settings() -> dict[str, Any]:
-    """The studio's settings as Streamlit's flags take them: ``{"server.address": "localhost", ...}``."""
-    path = next((p for p in CONFIGS if p.is_file()), None)
-    if path is None:
-        return {"server.address": "localhost", "browser.gatherUsageStats": False, "server.showEmailPrompt": False}
-    return dict(_flat(tomllib.loads(path.read_text(encoding="utf-8")), ""))
-
-
-def _flat(table: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    out: list[tuple[str, Any]] = []
-    for key, value in table.items():
-        out += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
-    return out
-
-
-def arguments(extra: Sequence[str] = ()) -> list[str]:
-    """Streamlit's command line; ``extra`` flags win over the settings."""
-    flags = []
-    for key, value in settings().items():
-        if not any(e == f"--{key}" or e.startswith(f"--{key}=") for e in extra):
-            flags.append(f"--{key}={str(value).lower() if isinstance(value, bool) else value}")
-    return ["streamlit", "run", str(APP / "studio.py"), *flags, *extra]
+HERE = Path(__file__).resolve().parent
+SCRIPT = HERE / "studio.py"
+CONFIGS = (HERE / ".streamlit" / "config.toml", HERE.parent / ".streamlit" / "config.toml")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Open the studio in the browser; ``argv`` are further Streamlit flags."""
+    """Open the studio in the browser and serve it until it is stopped.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        ``--port N`` serves on that port instead of the first free one.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    parser = argparse.ArgumentParser(prog="openreml app", description="Open the studio in the browser.")
+    parser.add_argument("--port", type=int, default=None, help="serve on this port instead of the first free one")
+    request = parser.parse_args(argv)
+    if str(HERE.parent) not in sys.path:
+        sys.path.insert(0, str(HERE.parent))
+
     from streamlit.web import cli
 
-    sys.argv = arguments(list(sys.argv[1:] if argv is None else argv))
-    return int(cli.main() or 0)
+    port = [] if request.port is None else [f"--server.port={request.port}"]
+    sys.argv = ["streamlit", "run", str(SCRIPT), *flags(settings()), *port]
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+    return 0
+
+
+def settings() -> dict[str, Any]:
+    """Read the studio's settings: ``{"server.address": "localhost", ...}``."""
+    for path in CONFIGS:
+        if path.is_file():
+            return dict(_flat(tomllib.loads(path.read_text(encoding="utf-8"))))
+    return {"server.address": "localhost", "server.showEmailPrompt": False, "browser.gatherUsageStats": False}
+
+
+def flags(options: Mapping[str, Any]) -> list[str]:
+    """Write settings as Streamlit's flags, leaving out those that the environment gives.
+
+    >>> flags({"server.address": "localhost", "theme.headingFontWeights": [650, 600]})
+    ['--server.address=localhost', '--theme.headingFontWeights=650', '--theme.headingFontWeights=600']
+    """
+    out = []
+    for name, value in options.items():
+        if _variable(name) in os.environ:
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            out.append(f"--{name}={str(one).lower() if isinstance(one, bool) else one}")
+    return out
+
+
+def _variable(name: str) -> str:
+    """Name the environment variable of a setting: ``STREAMLIT_SERVER_PORT``."""
+    return "STREAMLIT_" + re.sub(r"([a-z])([A-Z])", r"\1_\2", name).replace(".", "_").upper()
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

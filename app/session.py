@@ -114,16 +114,17 @@ class Study:
             self.job.cancel()
         self.job = submit(self.specification.formula, self.data.prepared(), self.specification.options())
 
-    def settle(self) -> None:
-        """Take up the result of a job that has ended."""
+    def settle(self) -> bool:
+        """Take up the result of a job that has ended; whether there was one."""
         job = self.job
         if job is None or job.state is not State.DONE or job.result is None:
-            return
+            return False
         if any(f.fit is job.result for f in self.fits):
-            return
+            return False
         spec = Specification(formula=job.formula, **job.options)
         self.fits.append(FittedModel(len(self.fits) + 1, job.result, spec, self.data.name if self.data else ""))
         self.shown = self.fits[-1]
+        return True
 
     def preview(self) -> reml.ModelPreview:
         """Describe the specified model, computed once per data set and model. Raises ModelError."""

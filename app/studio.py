@@ -11,7 +11,7 @@ if str(ROOT.parent) not in sys.path:
 
 import streamlit as st  # noqa: E402
 
-from app.widgets import sidebar  # noqa: E402
+from app.widgets import sidebar, style  # noqa: E402
 
 st.set_page_config(page_title="OpenREML Studio", page_icon=str(ROOT / "static" / "favicon.png"), layout="wide")
 st.logo(str(ROOT / "static" / "logo.svg"), icon_image=str(ROOT / "static" / "favicon.png"), size="large")
@@ -28,5 +28,6 @@ pages = st.navigation(
         ],
     }
 )
+style.draw()
 sidebar.draw()
 pages.run()

@@ -112,9 +112,10 @@ def parameter_lines(model: MixedModel) -> tuple[str, ...]:
     lines = []
     for term in model.terms:
         for q in term.structure.natural:
+            name1, name2 = (n.replace("(Intercept)", "the intercept") for n in (q.name1, q.name2))
             if q.kind == "variance":
-                effect = "" if term.structure.size == 1 and q.name1 == "(Intercept)" else f" of {q.name1}"
+                effect = "" if term.structure.size == 1 and q.name1 == "(Intercept)" else f" of {name1}"
                 lines.append(f"variance{effect} between the {len(term.levels)} levels of {term.name}")
             else:
-                lines.append(f"{q.kind} of {q.name1} and {q.name2} over the levels of {term.name}")
+                lines.append(f"{q.kind} of {name1} and {name2} over the levels of {term.name}")
     return (*lines, "residual variance")

@@ -23,7 +23,7 @@ def show(found: Study) -> None:
     st.subheader(data.name, anchor=False)
     if data.note:
         st.caption(data.note)
-    st.dataframe(data.table.head(1000), height=240, width="stretch", key="data_table")
+    st.dataframe(data.table.head(1000), height=240, width="stretch", key="data_table", hide_index=True)
     if len(data.table) > 1000:
         st.caption(f"The first 1,000 of {len(data.table):,} rows.")
     columns.problem()
@@ -48,7 +48,9 @@ def plan(found: Study) -> None:
     choices = [c for c, r in data.roles.items() if r in (reml.Role.RESPONSE, reml.Role.FACTOR, reml.Role.COVARIATE)]
     if not choices:
         return
-    what = st.selectbox("Field map of", choices, key=seed("map_what", choices[0]), help="Colours the plots by this column.")
+    what = st.selectbox(
+        "Field map of", choices, key=seed("map_what", choices[0]), help="Colours the plots by this column."
+    )
     table = data.table
     fig = figures.design_map(table[rows[0]], table[cols[0]], table[what])
     parts.figure(fig, "map_figure", f"{data.name}-map")
@@ -56,14 +58,16 @@ def plan(found: Study) -> None:
 
 found = study()
 parts.head("Data", "Which table do you study, and what are its columns?", fit_model if found.data else None)
-left, right = st.columns([1, 2.6], gap="large")
-with left:
+if found.data is None:
+    st.markdown(
+        "Open a sample study, or upload a table of your own. It is read on this computer and goes nowhere else."
+    )
     sources.upload(found)
     sources.gallery(found)
-with right:
-    if found.data is None:
-        st.info("Open a sample study on the left, or upload a table. Nothing leaves this computer.")
-    else:
-        show(found)
+else:
+    with st.expander("Open another table"):
+        sources.upload(found)
+        sources.gallery(found)
 if found.data is not None:
+    show(found)
     parts.next_step("model", "Next: choose a model")

@@ -20,7 +20,8 @@ if fit.warnings:
 else:
     st.success("The search converged and no variance is on a bound.", icon=":material/check:")
 
-left, right = st.columns(2)
+with st.container(key="sides_diagnostics"):
+    left, right = st.columns(2)
 with left:
     st.markdown("**Fitted against residuals**", help="A cloud without shape is what the model expects.")
     parts.figure(fit.plot.residuals(), "diag_residuals", "residuals-fitted")
@@ -38,7 +39,9 @@ parts.figure(fit.plot.scale_location(), "diag_scale", "scale-location")
 data = fit.data
 factors = [str(c) for c in data.columns if not pd.api.types.is_float_dtype(data[c]) and data[c].nunique() <= 60]
 if factors:
-    by = st.selectbox("Residuals by", factors, key=seed("diag_by", factors[0]), help="Boxes of equal height and spread are good.")
+    by = st.selectbox(
+        "Residuals by", factors, key=seed("diag_by", factors[0]), help="Boxes of equal height and spread are good."
+    )
     if by in factors:
         parts.figure(fit.plot.residuals_by(by), "diag_groups", f"residuals-{by}")
 
@@ -48,7 +51,9 @@ if found.data is not None and shown.data_name == found.data.name:
     if rows and cols:
         st.markdown("**Field map of the residuals**", help="Patches of one colour are a trend that the model leaves.")
         where, left_over = found.data.table, fit.residuals().reindex(found.data.table.index)
-        parts.figure(figures.field_map(where[rows[0]], where[cols[0]], left_over, title="Residual"), "diag_field", "residual-map")
+        parts.figure(
+            figures.field_map(where[rows[0]], where[cols[0]], left_over, title="Residual"), "diag_field", "residual-map"
+        )
 table = pd.DataFrame({"fitted": fit.fitted(), "residual": fit.residuals()})
 parts.download(fit.data.assign(**table), "diag_csv", "residuals")
 parts.next_step("model", "Next: change the model, or go back to the results")

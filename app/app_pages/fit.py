@@ -28,7 +28,10 @@ parts.need_data(found)
 assert found.specification is not None
 job = found.job
 st.code(job.formula if job is not None else found.specification.formula, language=None, wrap_lines=True)
-if job is not None and job.active:
+active = job is not None and job.active
+if not active and found.settle():
+    st.rerun()  # it ended while the page was being drawn
+if active:
     monitor.live()
 elif job is not None and job.state is not State.DONE:
     monitor.ended(job)

@@ -15,7 +15,9 @@ ready: list[bool] = []
 
 def fit_button() -> None:
     """The primary action."""
-    if st.button("Fit", type="primary", key="fit_now", width="stretch", icon=":material/play_arrow:", help="Estimate the model."):
+    if st.button(
+        "Fit", type="primary", key="fit_now", width="stretch", icon=":material/play_arrow:", help="Estimate the model."
+    ):
         found.start()
         st.switch_page(parts.PAGES["fit"])
 
@@ -42,14 +44,16 @@ def size(seen: reml.ModelPreview) -> None:
     cells = st.columns(4)
     cells[0].metric("Rows", f"{seen.n_obs:,}", help="Complete rows that the fit uses.")
     cells[1].metric("Left out", f"{seen.n_dropped:,}", help="Rows without a value that the model needs.")
-    cells[2].metric("Fixed effects", seen.rank, help="Coefficients to be estimated.")
+    cells[2].metric("Fixed", seen.rank, help="Coefficients to be estimated.")
     cells[3].metric("Variances", seen.n_parameters, help="Variance parameters to be estimated.")
     if len(seen.terms):
         words = {"us": "correlated", "diag": "uncorrelated"}
         shown = seen.terms.assign(structure=seen.terms["structure"].map(words))
         shown.loc[shown["effects"] == "(Intercept)", "structure"] = "one variance"
         shown["effects"] = shown["effects"].str.replace("(Intercept)", "intercept", regex=False)
-        st.dataframe(pd.DataFrame(shown).rename(columns=str.capitalize), hide_index=True, width="stretch", key="model_terms")
+        st.dataframe(
+            pd.DataFrame(shown).rename(columns=str.capitalize), hide_index=True, width="stretch", key="model_terms"
+        )
     st.markdown("**To be estimated**\n" + "\n".join(f"- {line}" for line in seen.parameters))
     parts.notes(seen.warnings)
 
@@ -58,7 +62,8 @@ if found.data is None:
     parts.head("Model", "Which effects are fixed, which are random?")
 parts.need_data(found)
 parts.head("Model", "Which effects are fixed, which are random?", fit_button)
-left, right = st.columns(2, gap="large")
+with st.container(key="sides_model"):
+    left, right = st.columns(2, gap="large")
 with left:
     builder.draw(found)
     options.draw(found)

@@ -147,7 +147,7 @@ def _random(study: Study, i: int, names: list[str]) -> None:
                 key=seed(f"{key}_effects", [INTERCEPT]),
                 format_func=lambda e: "intercept" if e == INTERCEPT else e,
                 accept_new_options=True,
-                help="What varies from level to level: the intercept, or a slope on a covariate, or one effect per level of a factor.",
+                help="What varies from level to level: the intercept, a slope on a covariate, an effect per level of a factor.",
                 **args,  # type: ignore[arg-type]
             )
             group = value(f"{key}_group") or []
@@ -168,7 +168,14 @@ def _random(study: Study, i: int, names: list[str]) -> None:
                     help="Correlated: a variance for each effect and all covariances. Uncorrelated: variances only, as (x || g).",
                     **args,  # type: ignore[arg-type]
                 )
-        st.button("Remove", key=f"remove_random_{i}", type="tertiary", icon=":material/close:", on_click=_remove, args=(study, i))
+        st.button(
+            "Remove",
+            key=f"remove_random_{i}",
+            type="tertiary",
+            icon=":material/close:",
+            on_click=_remove,
+            args=(study, i),
+        )
 
 
 def _add() -> None:

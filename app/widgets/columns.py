@@ -16,8 +16,8 @@ from openreml_core.report.words import number
 ROLES = [str(r) for r in reml.Role]
 WORDS = {
     "response": "response",
-    "factor": "factor (levels)",
-    "covariate": "covariate (numbers)",
+    "factor": "factor",
+    "covariate": "covariate",
     "row": "row position",
     "column": "column position",
     "identifier": "identifier",
@@ -32,8 +32,10 @@ def roles(study: Study) -> None:
     data = study.data
     assert data is not None
     about = reml.describe_columns(data.table, data.roles)
-    with st.container(height=430 if len(about) > 8 else "content", border=True):
-        for cell, word in zip(st.columns(WIDTHS), ["Column", "Role", "Type", "Levels or range", "Missing", ""], strict=True):
+    with st.container(height=430 if len(about) > 8 else "content", border=True, key="role_rows"):
+        for cell, word in zip(
+            st.columns(WIDTHS), ["Column", "Role", "Type", "Levels or range", "Missing", ""], strict=True
+        ):
             cell.caption(word)
         for i, row in enumerate(about.head(MOST).itertuples()):
             _row(study, data, i, row)
@@ -72,7 +74,7 @@ def _row(study: Study, data: Dataset, i: int, row: object) -> None:
     )
     cells[2].caption(str(row.type))  # type: ignore[attr-defined]
     cells[3].caption(_range(row))
-    cells[4].caption(str(row.missing) if row.missing else "none")  # type: ignore[attr-defined]
+    cells[4].caption(f"{row.missing:,}")  # type: ignore[attr-defined]
     cells[5].image(_picture(data.table[name], data.roles[name]), width=110)
 
 
@@ -87,7 +89,9 @@ def _range(row: object) -> str:
     levels, low, high = str(row.levels), row.min, row.max  # type: ignore[attr-defined]
     if levels:
         return f"{row.n_levels}: {levels}"  # type: ignore[attr-defined]
-    return f"{number(low)} to {number(high)}" if low == low else f"{row.n_levels} values"  # type: ignore[attr-defined]
+    if low != low:
+        return f"{row.n_levels} values"  # type: ignore[attr-defined]
+    return f"{low:,.0f} to {high:,.0f}" if row.type == "whole numbers" else f"{number(low)} to {number(high)}"  # type: ignore[attr-defined]
 
 
 def _picture(column: pd.Series, role: reml.Role) -> str:

@@ -9,8 +9,8 @@ from app.jobs import Job, State
 from app.session import FittedModel, seed, study
 from app.widgets import parts
 from openreml_core import figures
-from openreml_core.report.words import number
 from openreml_core.reml import trace_frame
+from openreml_core.report.words import number
 
 COLUMNS = {
     "iteration": "Iteration",
@@ -63,6 +63,8 @@ def draw(trace: pd.DataFrame, key: str, upto: int | None = None) -> None:
 def rows(trace: pd.DataFrame, key: str) -> None:
     """The trace as a table with its download."""
     shown = trace.drop(columns=["sentence"]).rename(columns=COLUMNS)
+    for name, form in (("Change", "{:.3g}"), ("Gain / promised", "{:.3f}")):
+        shown[name] = [form.format(v) if v == v else "" for v in shown[name]]
     parts.table(
         shown,
         f"{key}_trace",
@@ -70,7 +72,12 @@ def rows(trace: pd.DataFrame, key: str) -> None:
         height=320,
         columns={
             "Criterion": st.column_config.NumberColumn(format="%.6f", help="-2 log-likelihood, constants included."),
-            "Change": st.column_config.NumberColumn(format="%.3g", help="Against the row before; negative is better."),
+            "Change": st.column_config.TextColumn(
+                alignment="right", help="Against the row before; negative is better."
+            ),
+            "Gain / promised": st.column_config.TextColumn(
+                alignment="right", help="1 where the step brought what it promised."
+            ),
             "Gradient": st.column_config.NumberColumn(format="%.1e", help="Largest slope, in units of the parameters."),
             "Seconds": st.column_config.NumberColumn(format="%.3f"),
         },

@@ -44,7 +44,7 @@ def draw(study: Study) -> None:
             format_func=ALGORITHMS.__getitem__,
             key=seed("option_algorithm", spec.algorithm),
             on_change=changed,
-            help="Average information takes few, large steps. EM takes many small ones that never go wrong: watch the difference.",
+            help="Average information takes few, large steps. EM takes many small ones that never go wrong.",
         )
         st.number_input(
             "Iterations at most", 1, 100_000, key=seed("option_limit", spec.max_iterations), on_change=changed,

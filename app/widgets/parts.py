@@ -17,7 +17,7 @@ PAGES = {name: f"app_pages/{name}.py" for name in ("data", "model", "fit", "resu
 
 def head(title: str, line: str, action: Callable[[], None] | None = None) -> None:
     """Title, one line on what the page answers, and the primary action at the right."""
-    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    left, right = st.columns([2.6, 1], vertical_alignment="bottom")
     with left:
         st.title(title, anchor=False)
         st.markdown(f":gray[{line}]")

@@ -52,14 +52,15 @@ def _take(study: Study, name: str, table: Any, sample: reml.Sample | None = None
         forget(prefix)
 
 
-def gallery(study: Study) -> None:
+def gallery(study: Study, across: int = 3) -> None:
     """Sample studies, a card each."""
     st.markdown("**Sample studies**")
-    with st.container(height=560, border=False):
-        for sample in reml.sample_data():
-            with st.container(border=True):
+    samples = reml.sample_data()
+    for first in range(0, len(samples), across):
+        for cell, sample in zip(st.columns(across), samples[first : first + across], strict=False):
+            with cell.container(border=True, height="stretch"):
                 st.markdown(f"**{sample.title}**")
                 st.caption(f"{sample.question} {sample.n_rows:,} rows.")
-                if st.button("Open", key=f"open_{sample.name}", help=sample.source):
+                if st.button("Open", key=f"open_{sample.name}", help=f"Source: {sample.source}"):
                     _take(study, sample.name, reml.load_sample(sample.name), sample)
                     st.rerun()

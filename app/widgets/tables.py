@@ -67,7 +67,9 @@ def blups(shown: FittedModel) -> None:
         st.info("This model has no random effects.")
         return
     a, b, c, d = st.columns([2, 2, 2, 1.4])
-    term = a.selectbox("Term", fit.random_terms, key=seed("blup_term", fit.random_terms[0]), help="Which random effects.")
+    term = a.selectbox(
+        "Term", fit.random_terms, key=seed("blup_term", fit.random_terms[0]), help="Which random effects."
+    )
     if term not in fit.random_terms:
         term = fit.random_terms[0]
     effects = fit.random_effects(term)
@@ -75,7 +77,9 @@ def blups(shown: FittedModel) -> None:
     effect = kinds[0]
     if len(kinds) > 1:
         effect = b.selectbox("Effect", kinds, key=f"blup_effect_{term}", help="Which of the term's effects.")
-    search = c.text_input("Search a level", key="blup_search", placeholder="e.g. G01", help="Matching levels are marked.")
+    search = c.text_input(
+        "Search a level", key="blup_search", placeholder="e.g. G01", help="Matching levels are marked."
+    )
     n = int((effects["effect"] == effect).sum())
     top = None
     if n > 40:

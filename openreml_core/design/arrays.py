@@ -34,7 +34,7 @@ class FixedTerm:
     columns: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Design:
     """What a model is fitted to.
 

@@ -75,7 +75,7 @@ def build_design(
         raise DataError("The table has no rows.")
     if missing not in ("drop", "error"):
         raise ModelError(f"missing={missing!r} is not known.", hint="Choose 'drop' or 'error'.")
-    read = parse_formula(formula, tuple(whole.own)) if isinstance(formula, str) else formula
+    read = formula if isinstance(formula, Formula) else parse_formula(formula, tuple(whole.own))
     used = dict.fromkeys(read.columns)
     for name in used:
         whole.name(name)

@@ -19,7 +19,7 @@ from openreml_core.errors import DataError
 from openreml_core.notation.algebra import Terms
 from openreml_core.notation.expression import Expression
 
-MAX_CELLS = 400_000_000
+MAX_CELLS = 100_000_000
 Values = Mapping[str, "np.ndarray | Coded"]
 
 

@@ -16,7 +16,7 @@ from pandas.api import types
 from openreml_core.errors import DataError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Factor:
     """A factor: level ``levels[codes[i]]`` in row i; -1 where the level is unknown or missing.
 
@@ -57,7 +57,7 @@ def level_text(value: object) -> str:
     if isinstance(value, float | np.floating) and float(value).is_integer() and abs(float(value)) < 1e15:
         return str(int(value))
     if isinstance(value, float | np.floating):
-        return repr(float(value))
+        return format(float(value), ".15g")
     if isinstance(value, pd.Timestamp):
         return str(value.date()) if value == value.normalize() else str(value)
     return str(value)

@@ -20,6 +20,8 @@ _KINDS = {
     "contr.helmert": "helmert",
     "poly": "poly",
     "contr.poly": "poly",
+    "diff": "diff",
+    "contr.diff": "diff",
 }
 
 
@@ -29,7 +31,7 @@ class Contrast:
 
     Parameters
     ----------
-    kind : {"treatment", "sas", "sum", "helmert", "poly"}
+    kind : {"treatment", "sas", "sum", "helmert", "poly", "diff"}
     base : str, optional
         The level (or its number, counted from 1) that treatment contrasts compare with.
     """
@@ -50,6 +52,8 @@ def contrast_named(name: object, column: str) -> Contrast:
 
 def contrast_matrix(contrast: Contrast, levels: Sequence[str], column: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the matrix of a contrast and the names of its columns.
+
+    ``diff`` compares each level with the one before it.
 
     Parameters
     ----------
@@ -75,6 +79,10 @@ def contrast_matrix(contrast: Contrast, levels: Sequence[str], column: str) -> t
         matrix = np.triu(-np.ones((m, m - 1)))
         matrix[np.arange(1, m), np.arange(m - 1)] = np.arange(1, m)
         return matrix, tuple(f"[H.{level}]" for level in levels[1:])
+    if contrast.kind == "diff":
+        step = np.arange(1, m) / m
+        matrix = np.where(np.arange(m)[:, None] > np.arange(m - 1)[None, :], step, step - 1.0)
+        return matrix, tuple(f"[D.{level}]" for level in levels[1:])
     return _polynomial(m), tuple(f"[{('.L', '.Q', '.C')[d] if d < 3 else f'^{d + 1}'}]" for d in range(m - 1))
 
 

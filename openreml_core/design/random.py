@@ -19,7 +19,7 @@ from openreml_core.notation.structures import SERIAL
 INTERCEPT = "(Intercept)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RandomDesign:
     """A random term over the rows of a table.
 

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.interpolate import BSpline
 
 from openreml_core.errors import DataError, FormulaError
+from openreml_core.notation.tokens import clean
 
 State = dict[str, Any]
 Options = Mapping[str, Any]
@@ -106,10 +107,10 @@ def bs(x: np.ndarray, state: State, options: Options) -> np.ndarray:
     float64 array of shape (n, df)
     """
     degree = _whole(options.get("degree", 3.0), "degree", "bs", 1, 10)
-    intercept = bool(options.get("intercept", False))
+    intercept = bool(options.get("intercept", options.get("include_intercept", False)))
     if not state:
         inner = _inner_knots(x, options, degree + intercept, "bs")
-        state.update(low=float(np.min(x)), high=float(np.max(x)), inner=inner)
+        state.update(inner=inner, **_ends(x, options, "bs"))
     _check_range(x, state, "bs")
     basis = _b_splines(x, state, degree)
     return basis if intercept else basis[:, 1:]
@@ -122,10 +123,10 @@ def ns(x: np.ndarray, state: State, options: Options) -> np.ndarray:
     -------
     float64 array of shape (n, df)
     """
-    intercept = bool(options.get("intercept", False))
+    intercept = bool(options.get("intercept", options.get("include_intercept", False)))
     if not state:
         inner = _inner_knots(x, options, 1 + intercept, "ns")
-        state.update(low=float(np.min(x)), high=float(np.max(x)), inner=inner)
+        state.update(inner=inner, **_ends(x, options, "ns"))
         ends = np.array([state["low"], state["high"]])
         curvature = _b_splines(ends, state, 3, derivative=2)
         q, _ = np.linalg.qr((curvature if intercept else curvature[:, 1:]).T, mode="complete")
@@ -136,6 +137,37 @@ def ns(x: np.ndarray, state: State, options: Options) -> np.ndarray:
     if np.any(outside):
         basis = basis + outside[:, None] * _b_splines(clipped, state, 3, derivative=1)
     return (basis if intercept else basis[:, 1:]) @ state["free"]
+
+
+def _cubic(name: str) -> Callable[[np.ndarray, State, Options], np.ndarray]:
+    """Return formulaic's natural (``cr``) or cyclic (``cc``) cubic regression spline."""
+
+    def spline(x: np.ndarray, state: State, options: Options) -> np.ndarray:
+        from formulaic.transforms import cubic_spline
+
+        function = cubic_spline.natural_cubic_spline if name == "cr" else cubic_spline.cyclic_cubic_spline
+        asked = dict(options)
+        if "df" in asked:
+            asked["df"] = _whole(asked["df"], "df", name, 1, 200)
+        try:
+            found = function(x, _state=state, **asked)
+        except (ValueError, KeyError, TypeError, np.linalg.LinAlgError) as error:
+            raise DataError(f"{name}() cannot be built: {clean(str(error))}") from None
+        columns = getattr(found, "__wrapped__", found)
+        return np.column_stack([np.asarray(columns[key], dtype=np.float64) for key in columns])
+
+    return spline
+
+
+def _ends(x: np.ndarray, options: Options, name: str) -> dict[str, float]:
+    """Return the boundary knots: the range of the column unless they are given."""
+    low, high = float(np.min(x)), float(np.max(x))
+    if "Boundary.knots" in options:
+        given = sorted(options["Boundary.knots"])
+        if len(given) != 2 or given[0] > low or given[1] < high:
+            raise DataError(f"Boundary.knots of {name}() are two numbers around the range {low:g} to {high:g}.")
+        low, high = given
+    return {"low": low, "high": high}
 
 
 def _inner_knots(x: np.ndarray, options: Options, least: int, name: str) -> list[float]:
@@ -177,6 +209,8 @@ LEARNED: dict[str, Callable[[np.ndarray, State, Options], np.ndarray]] = {
     "poly": poly,
     "bs": bs,
     "ns": ns,
+    "cr": _cubic("cr"),
+    "cc": _cubic("cc"),
     "center": center,
     "scale": scale,
     "standardize": scale,

@@ -105,10 +105,13 @@ class PlotAccessor:
         A column that the model does not use is given itself: ``fit.plot.residuals_by(data["operator"])``.
         """
         e = self._fit.residuals(kind=kind)
-        return residuals_by(e, self._column(factor, e.index), _name(factor))
+        column = self._column(factor, e.index)
+        grouping = {part for term in self._fit.random_terms for part in re.sub(r"\.\d+$", "", str(term)).split(":")}
+        return residuals_by(e, column.astype("category") if _name(factor) in grouping else column, _name(factor))
 
     def field(
-        self, row: str | pd.Series = "row", col: str | pd.Series = "col", what: str | pd.Series = "residuals", *, aspect: float = 1.0
+        self, row: str | pd.Series = "row", col: str | pd.Series = "col", what: str | pd.Series = "residuals", *,
+        aspect: float = 1.0,
     ) -> go.Figure:  # fmt: skip
         """Residuals, fitted values, or any column over the field.
 

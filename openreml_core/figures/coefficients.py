@@ -65,7 +65,7 @@ def _hover(name: Any, row: Mapping[Any, Any], level: float, scale: float) -> str
     df, t, p = row.get("df"), row.get("t"), row.get("p_value")
     test = [
         f"t {number(t)}" if t is not None and pd.notna(t) else "",
-        f"{number(df)} df" if df is not None and pd.notna(df) and np.isfinite(df) else "",
+        f"{number(df, digits=3)} df" if df is not None and pd.notna(df) and np.isfinite(df) else "",
         f"p {p_value(p)}" if p is not None and pd.notna(p) else "",
     ]
     return lines(

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from openreml_core.figures import theme
-from openreml_core.figures.points import Array
+from openreml_core.figures.points import Array, as_floats
 from openreml_core.figures.words import count, lines, number
 
 MOST_BINS = 80
@@ -42,7 +42,7 @@ def histogram(residuals: ArrayLike, *, what: str = "Residual") -> go.Figure:
     what : str
         The axis title.
     """
-    e = np.asarray(residuals, dtype=float).ravel()
+    e = as_floats(residuals)
     e = e[np.isfinite(e)]
     if not e.size:
         return theme.message("There are no residuals to show.")

@@ -157,8 +157,8 @@ def _traces(part: pd.DataFrame, chosen: NDArray[np.bool_], name: str, n: int) ->
         known = part[np.isfinite(part["lower"].astype(float)) & np.isfinite(part["upper"].astype(float))]
         out.append(
             go.Scatter(
-                x=[*known["lower"], *known["upper"][::-1]], y=[*known["label"], *known["label"][::-1]], mode="lines", fill="toself",
-                fillcolor=theme.tint(theme.RANDOM, 0.28), line=dict(width=0), hoverinfo="skip", name="Interval",
+                x=[*known["lower"], *known["upper"][::-1]], y=[*known["label"], *known["label"][::-1]], mode="lines",
+                fill="toself", fillcolor=theme.tint(theme.RANDOM, 0.28), line=dict(width=0), hoverinfo="skip", name="Interval",
             )
         )  # fmt: skip
     for mark in (False, True):
@@ -166,8 +166,8 @@ def _traces(part: pd.DataFrame, chosen: NDArray[np.bool_], name: str, n: int) ->
         if some.empty:
             continue
         bare = crowded and not mark
-        colour = theme.RANDOM if mark or not pale else theme.tint(theme.RANDOM, 0.55)
-        strength = 1.0 if mark else 0.4 if pale or not every else 0.9
+        colour = theme.RANDOM if mark or not pale else theme.tint(theme.RANDOM, 0.65)
+        strength = 1.0 if mark else 0.5 if pale and every else 0.4 if not every else 0.9
         out.append(
             intervals(
                 some["blup"].to_numpy(float), some["label"].tolist(),

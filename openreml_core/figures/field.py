@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from openreml_core.figures import theme
 from openreml_core.figures.grid import Grid, lay_out
+from openreml_core.figures.points import as_floats
 from openreml_core.figures.words import count, lines, number, plain, shorten
 
 NO_POSITIONS = "No plot has both a row and a column, so there is no field to draw."
@@ -48,7 +49,7 @@ def field_map(
     row_name, col_name : str
         The axes' titles.
     """
-    v = np.asarray(values, dtype=float).ravel()
+    v = as_floats(values)
     grid = lay_out(rows, cols, np.isfinite(v))
     if not grid.at.size:
         return theme.message(NO_POSITIONS if not lay_out(rows, cols).at.size else "Every value is missing.")

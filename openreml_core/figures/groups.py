@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from openreml_core.figures import theme
-from openreml_core.figures.points import GL_ABOVE
+from openreml_core.figures.points import GL_ABOVE, Array, as_floats, index_of
 from openreml_core.figures.scatter import residuals_fitted
 from openreml_core.figures.words import count, is_number_column, lines, number, plain, shorten
 
 MOST_LEVELS = 60
 MOST_NUMBERS = 12
+FEW = 5
 
 
 def residuals_by(residuals: ArrayLike, groups: pd.Series | ArrayLike, name: str) -> go.Figure:
@@ -29,21 +32,20 @@ def residuals_by(residuals: ArrayLike, groups: pd.Series | ArrayLike, name: str)
         The column's name, for the axis.
     """
     group = groups.reset_index(drop=True) if isinstance(groups, pd.Series) else pd.Series(np.asarray(groups))
-    e = np.asarray(residuals, dtype=float).ravel()
+    e = as_floats(residuals)
     if len(group) != e.size:
         raise ValueError(f"There are {e.size} residuals but {len(group)} values of {name}.")
     if is_number_column(group) and group.nunique() > MOST_NUMBERS:
         series = residuals if isinstance(residuals, pd.Series) else e
-        return residuals_fitted(group.to_numpy(float), series, against=name, kind="Residual")
+        return residuals_fitted(group, series, against=name, kind="Residual")
     keep = np.isfinite(e) & group.notna().to_numpy()
     if not keep.any():
         return theme.message("There are no residuals to show.")
     e, group = e[keep], group[keep]
     levels = _ordered(group)
-    by = {
-        level: e[at]
-        for level, at in group.reset_index(drop=True).groupby(group.to_numpy(), observed=True).indices.items()
-    }
+    rows = index_of(residuals, keep.size)[keep]
+    places = group.reset_index(drop=True).groupby(group.to_numpy(), observed=True).indices
+    by = {level: e[at] for level, at in places.items()}
     shown = levels
     if len(levels) > MOST_LEVELS:
         size = sorted(levels, key=lambda k: -float(np.mean(np.abs(by[k]))))
@@ -51,23 +53,10 @@ def residuals_by(residuals: ArrayLike, groups: pd.Series | ArrayLike, name: str)
         shown = [k for k in levels if k in chosen]
     labels = shorten(_text(k) for k in shown)
     fig = go.Figure()
-    points = "all" if sum(by[k].size for k in shown) <= GL_ABOVE else "outliers"
+    each = sum(by[k].size for k in shown) <= GL_ABOVE
     scale = float(np.abs(e).max())
     for level, label in zip(shown, labels, strict=True):
-        values = by[level]
-        single = values.size < 5
-        fig.add_trace(
-            go.Box(
-                x=values, y=[label] * values.size, orientation="h", name=label, boxpoints=points, pointpos=0,
-                jitter=0.35 if points == "all" and not single else 0, hoveron="points" if points == "all" else "boxes+points",
-                hoverinfo="text" if points == "all" else "x", fillcolor=theme.CLEAR if single else theme.tint(theme.RESIDUAL, 0.28),
-                line=dict(color=theme.CLEAR if single else theme.INK, width=1.2), width=0.62, whiskerwidth=0.4,
-                marker=dict(color=theme.RESIDUAL, size=6 if single else 5, opacity=0.85, line_width=0), showlegend=False,
-                hovertext=[lines(f"<b>{plain(_text(level))}</b> \u00b7 {plain(name)}", f"Residual {number(v, scale=scale)}",
-                                 f"n = {values.size:,}, mean {number(values.mean(), scale=scale)}") for v in values]
-                if points == "all" else None,
-            )
-        )  # fmt: skip
+        fig.add_trace(_box(by[level], rows[places[level]].tolist(), _text(level), label, name, scale, each))
     theme.apply(fig, height=max(24 * len(shown) + 20, 90) + 70)
     fig.update_xaxes(title_text="Residual", zeroline=True, zerolinecolor=theme.INK, zerolinewidth=1)
     fig.update_yaxes(
@@ -80,6 +69,24 @@ def residuals_by(residuals: ArrayLike, groups: pd.Series | ArrayLike, name: str)
             f"{len(shown)} of {count(len(levels), 'level')} are shown: those with the largest residuals on average.",
         )
     return fig
+
+
+def _box(values: Array, rows: list[Any], level: str, label: str, name: str, scale: float, each: bool) -> go.Box:
+    """Draw one level: every point where ``each``, and a box from five points on."""
+    few = values.size < FEW
+    hover = [
+        lines(f"<b>{plain(level)}</b> \u00b7 {plain(name)} \u00b7 row {plain(row)}", f"Residual {number(v, scale=scale)}",
+              f"n = {values.size:,}, mean {number(values.mean(), scale=scale)}")
+        for row, v in zip(rows, values, strict=True)
+    ]  # fmt: skip
+    looks = dict(boxpoints="all", hoveron="points", hoverinfo="text", hovertext=hover)
+    return go.Box(
+        x=values, y=[label] * values.size, orientation="h", name=label, customdata=rows, pointpos=0, width=0.62,
+        fillcolor=theme.CLEAR if few else theme.tint(theme.RESIDUAL, 0.28), jitter=0.35 if each and not few else 0,
+        line=dict(color=theme.CLEAR if few else theme.INK, width=1.2), whiskerwidth=0.4, showlegend=False,
+        marker=dict(color=theme.RESIDUAL, size=6 if few else 5, opacity=0.85, line_width=0),
+        **(looks if each or few else dict(boxpoints="outliers", hoveron="boxes+points", hoverinfo="x")),
+    )  # fmt: skip
 
 
 def _ordered(group: pd.Series) -> list[object]:

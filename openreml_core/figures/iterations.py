@@ -68,8 +68,9 @@ def convergence(trace: pd.DataFrame, upto: int | None = None, *, tolerance: floa
             )
             fig.add_trace(
                 go.Scatter(
-                    x=iteration[at], y=y[at], mode="markers", name=words, legendgroup=kind, showlegend=i == 0 and kind != "start", marker=marker,
-                    hovertext=[h for h, a in zip(hover, at, strict=True) if a], hoverinfo="text",
+                    x=iteration[at], y=y[at], mode="markers", name=words, legendgroup=kind, marker=marker,
+                    showlegend=i == 0 and kind != "start", hoverinfo="text",
+                    hovertext=[h for h, a in zip(hover, at, strict=True) if a],
                 ),
                 row=i + 1, col=1,
             )  # fmt: skip

@@ -51,8 +51,10 @@ def matrix_heatmap(matrix: pd.DataFrame, title: str | None = None, *, rows: str 
     heat = go.Heatmap(
         z=z, x=list(range(n_cols)), y=list(range(len(take))), hovertext=hover, hoverinfo="text", hoverongaps=False, **limits,
         xgap=2 if small else 0, ygap=2 if small else 0, showscale=not small,
-        **(dict(text=[[number(v, scale=top) for v in line] for line in z], texttemplate="%{text}", textfont_size=12) if small else {}),
     )  # fmt: skip
+    if small:
+        written = [[number(v, scale=top) for v in line] for line in z]
+        heat.update(text=written, texttemplate="%{text}", textfont_size=12)
     fig = go.Figure(heat)
     square = matrix.shape[0] == matrix.shape[1]
     height = 44 * n_rows + 60 if small else 480 if square else int(np.clip(6 * n_rows, 200, 480)) + 60

@@ -24,9 +24,16 @@ def scatter_class(n: int) -> type[go.Scatter] | type[go.Scattergl]:
     return go.Scattergl if n > GL_ABOVE else go.Scatter
 
 
+def as_floats(values: Any) -> Array:
+    """Give a column (n,) as floats, missing ones as NaN."""
+    return pd.Series(np.ravel(values) if isinstance(values, np.ndarray) else values).to_numpy(
+        dtype=float, na_value=np.nan
+    )
+
+
 def finite_pairs(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array, NDArray[np.intp]]:
     """Keep the positions at which both x (n,) and y (n,) are finite; also give those positions."""
-    a, b = np.asarray(x, dtype=float).ravel(), np.asarray(y, dtype=float).ravel()
+    a, b = as_floats(x), as_floats(y)
     if a.shape != b.shape:
         raise ValueError(f"The two columns of this figure differ in length: {a.size} and {b.size}.")
     keep = np.flatnonzero(np.isfinite(a) & np.isfinite(b))

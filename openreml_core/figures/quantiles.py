@@ -14,7 +14,7 @@ from scipy.special import ndtri
 from scipy.stats import beta
 
 from openreml_core.figures import theme
-from openreml_core.figures.points import THIN_ABOVE, Array, cloud, index_of, row_text
+from openreml_core.figures.points import THIN_ABOVE, Array, as_floats, cloud, index_of, row_text
 from openreml_core.figures.words import lines, number
 
 SIMULATED_VALUES = 4_000_000
@@ -46,7 +46,7 @@ def qq(
     row_word : str
         What the values' labels name, for the hover box.
     """
-    full = np.asarray(residuals, dtype=float).ravel()
+    full = as_floats(residuals)
     order = np.argsort(full, kind="stable")
     order = order[np.isfinite(full[order])]
     e = full[order]
@@ -81,7 +81,7 @@ def qq(
     theme.apply(fig, height=400)
     fig.update_xaxes(title_text="Standard normal quantile")
     fig.update_yaxes(title_text=what.capitalize())
-    theme.note(fig, f"Shaded: {100 * level:g} % of normal samples of this size.")
+    theme.note(fig, f"Band: {100 * level:g} % of normal samples")
     if drawn.size < n:
         theme.note(fig, f"{drawn.size:,} of {n:,} points are drawn, both tails in full.")
     return fig

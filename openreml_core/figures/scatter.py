@@ -98,8 +98,8 @@ def observed_fitted(
     low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
     room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
     ends = np.array([low - room, high + room])
-    fig = go.Figure(go.Scatter(
-        x=ends, y=ends, mode="lines", line=dict(color=theme.INK, width=1.5, dash="dot"), hoverinfo="skip", name="Equal"))  # fmt: skip
+    equal = dict(color=theme.INK, width=1.5, dash="dot")
+    fig = go.Figure(go.Scatter(x=ends, y=ends, mode="lines", line=equal, hoverinfo="skip", name="Equal"))
     _points(fig, x, y, at, observed, hover, ("Fitted", "Observed"))
     theme.apply(fig, height=HEIGHT + 20)
     fig.update_xaxes(title_text="Fitted value", range=ends)

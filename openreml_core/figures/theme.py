@@ -31,6 +31,7 @@ FONT = '"Source Sans 3", "Source Sans Pro", "Segoe UI", "Helvetica Neue", Arial,
 
 CONFIG: dict[str, Any] = {
     "displaylogo": False,
+    "showSendToCloud": False,  # plotly's own default offers to upload the chart, data and all
     "responsive": True,
     "toImageButtonOptions": {"format": "svg", "filename": "openreml-figure"},
     "modeBarButtonsToRemove": ["autoScale2d", "zoomIn2d", "zoomOut2d"],
@@ -55,7 +56,9 @@ TEMPLATE = go.layout.Template(
         colorway=list(QUALITATIVE),
         title=dict(font=dict(size=15, color=INK)),
         legend=dict(font=dict(color=INK, size=12), bgcolor=CLEAR),
-        hoverlabel=dict(bgcolor="#22262E", bordercolor="#22262E", font=dict(color="#F4F5F7", family=FONT, size=13)),
+        hoverlabel=dict(
+            align="left", bgcolor="#22262E", bordercolor="#22262E", font=dict(color="#F4F5F7", family=FONT, size=13)
+        ),
         xaxis=_AXIS,
         yaxis=_AXIS,
         coloraxis=dict(colorbar=dict(outlinewidth=0)),
@@ -123,7 +126,8 @@ def note(fig: go.Figure, text: str) -> go.Figure:
     else:
         fig.add_annotation(
             text="<br>".join(words), name="note", xref="paper", yref="paper", x=1, y=1, xanchor="right", yanchor="bottom",
-            yshift=fig.layout.margin.t - (40 if fig.layout.title.text else 12), showarrow=False, align="right", font=dict(size=12),
+            yshift=fig.layout.margin.t - (40 if fig.layout.title.text else 12), showarrow=False, align="right",
+            font=dict(size=12),
         )  # fmt: skip
     grown, height = 16 * len(words) + (0 if before else 6), fig.layout.height
     for heat in fig.select_traces(selector=dict(type="heatmap", colorbar_yref="container")):

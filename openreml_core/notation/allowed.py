@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 
 from openreml_core.errors import FormulaError
-from openreml_core.notation.functions import CONTRASTS, FUNCTIONS, functions_hint
+from openreml_core.notation.functions import CONTRASTS, FUNCTIONS, INSTEAD, functions_hint
 
 MAX_EXPONENT = 64.0
 MAX_NODES = 400
@@ -107,7 +107,7 @@ def function_name(node: ast.Call, originals: Mapping[str, str], text: str) -> st
     name = originals[node.func.id]
     if name not in FUNCTIONS:
         close = get_close_matches(name, list(FUNCTIONS), n=1, cutoff=0.75)
-        hint = f"Did you mean {close[0]}()?" if close else functions_hint()
+        hint = f"Did you mean {close[0]}()?" if close else INSTEAD.get(name, functions_hint())
         raise FormulaError(f"A formula may not call {name}() (in '{text}').", hint=hint)
     return name
 

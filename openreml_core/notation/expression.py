@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -13,6 +14,7 @@ from openreml_core.notation.functions import CONTRASTS, FLAGS, NUMBERS
 from openreml_core.notation.tokens import Token, render, tokenize
 
 _PYTHON = {"^": "**"}
+_DUNDER = re.compile(r"(?:^|\.)__\w+__(?:\.|$)")
 _MEANINGLESS = {"~", "|", "||", "%in%", ":", "{", "}"}
 
 
@@ -114,7 +116,7 @@ def _translate(tokens: Sequence[Token], columns: frozenset[str], shown: str) -> 
         elif token.kind == "name" and token.text in FLAGS:
             parts.append(repr(FLAGS[token.text]))
         elif token.kind == "name":
-            if "__" in token.text:
+            if _DUNDER.search(token.text):
                 raise FormulaError(
                     f"'{token.text}' in '{shown}' is no column of the table.", hint="A formula names columns only."
                 )

@@ -25,6 +25,7 @@ class Signature:
 
 _NUMBER = Signature("number")
 _FACTOR = Signature("factor")
+_ENDS = {"intercept": "flag", "Boundary.knots": "numbers", "include_intercept": "flag"}
 
 FUNCTIONS: dict[str, Signature] = {
     **dict.fromkeys(
@@ -36,8 +37,10 @@ FUNCTIONS: dict[str, Signature] = {
     ),
     "log": Signature("number", {"base": "number"}),
     "poly": Signature("learned", {"degree": "number", "raw": "flag"}),
-    "bs": Signature("learned", {"df": "number", "knots": "numbers", "degree": "number", "intercept": "flag"}),
-    "ns": Signature("learned", {"df": "number", "knots": "numbers", "intercept": "flag"}),
+    "bs": Signature("learned", {"df": "number", "knots": "numbers", "degree": "number", **_ENDS}),
+    "ns": Signature("learned", {"df": "number", "knots": "numbers", **_ENDS}),
+    "cr": Signature("learned", {"df": "number", "knots": "numbers", "constraints": "text"}),
+    "cc": Signature("learned", {"df": "number", "knots": "numbers", "constraints": "text"}),
     "center": Signature("learned"),
     "scale": Signature("learned", {"center": "flag", "scale": "flag"}),
     "standardize": Signature("learned"),
@@ -53,9 +56,22 @@ CONTRASTS: dict[str, Mapping[str, str]] = {
     "contr.helmert": {},
     "contr.poly": {},
     "contr.SAS": {},
+    "contr.diff": {},
 }
 NUMBERS = {"pi": 3.141592653589793}
 FLAGS = {"TRUE": True, "FALSE": False, "T": True, "F": False, "True": True, "False": False}
+
+
+#: what to write instead of functions that users of other programs look for
+INSTEAD = {
+    "interaction": "Write a:b.",
+    "cbind": "A model has one response.",
+    "s": "A smooth term is written spl(x), a curve of fixed effects ns(x, df=4).",
+    "te": "A surface is written spl2d(row, col).",
+    "ifelse": "A comparison such as I(x > 3) is a factor of two levels.",
+    "ordered": "Write C(f, contr.poly).",
+    "Q": "Odd names stand in backticks.",
+}
 
 
 def functions_hint() -> str:

@@ -52,12 +52,11 @@ ODD += [
 ]
 
 
-@pytest.mark.parametrize("name", ODD)
-@pytest.mark.parametrize("quoted", [True, False])
-def test_odd_names_everywhere(name, quoted, table):
-    if not quoted and not re.fullmatch(r"(?:[^\W\d]|\.(?=[^\W\d]))[\w.]*", name):
-        pytest.skip("needs backticks")
-    written = f"`{name}`" if quoted else name
+WORDS = [name for name in ODD if re.fullmatch(r"(?:[^\W\d]|\.(?=[^\W\d]))[\w.]*", name)]
+
+
+@pytest.mark.parametrize(("name", "written"), [(n, f"`{n}`") for n in ODD] + [(n, n) for n in WORDS])
+def test_odd_names_everywhere(name, written, table):
     design = build_design(f"y ~ {written} + log({written})", table.rename(columns={"x": name}))
     assert design.fixed_names == ("(Intercept)", name, f"log({name})")
     assert design.fixed_terms[1].factors == (name,)
@@ -68,9 +67,10 @@ def test_odd_names_everywhere(name, quoted, table):
     assert design.random[0].name == name and design.random[0].group == (name,)
     design = build_design(f"y ~ (1 + {written} | g)", table.rename(columns={"x": name}))
     assert design.random[0].effects == ("(Intercept)", name)
-    with pytest.raises(FormulaError) as error:
-        build_design(f"y ~ log({written})", table.drop(columns="x"))
-    assert f"*{name}*" in str(error.value)
+    if name not in ("T", "pi"):  # where no column has these names they are constants
+        with pytest.raises(FormulaError) as error:
+            build_design(f"y ~ log({written})", table.drop(columns="x"))
+        assert f"*{name}*" in str(error.value)
 
 
 def test_a_column_whose_name_is_a_number(table):

@@ -173,7 +173,7 @@ def test_a_natural_spline_goes_on_as_a_line(toy):
         bounded.fixed_matrix(pd.DataFrame({"z": [8.0]}))
 
 
-@pytest.mark.parametrize("kind", ["sum", "contr.sum", "helmert", "poly", "treatment"])
+@pytest.mark.parametrize("kind", ["sum", "contr.sum", "helmert", "poly", "diff", "treatment"])
 def test_contrasts_by_option_are_those_in_the_formula(kind, toy):
     by_option = build_design("y ~ a + x", toy, contrasts={"a": kind})
     written = build_design(f"y ~ C(a, contr.{kind.removeprefix('contr.')}) + x", toy)
@@ -250,3 +250,17 @@ def test_whole_numbers_that_look_like_groups_are_pointed_out(toy):
     assert build_design("y ~ C(Evit)", coded).warnings == ()
     assert build_design("y ~ Evit + (Evit | b)", coded).warnings == ()
     assert build_design("y ~ x", toy).warnings == ()
+
+
+@pytest.mark.parametrize(
+    "right", ["cr(x, df=4)", "cc(x, df=4)", "C(c, contr.diff)", "bs(x, df=5)", "poly(x, 3)", "scale(x)"]
+)
+def test_formulaics_own_transforms(right, toy):
+    from formulaic import Formula
+
+    theirs = Formula(right).get_model_matrix(toy)
+    ours = build_design(f"y ~ {right}", toy)
+    kept = np.asarray(theirs)[:, : ours.X.shape[1]]
+    np.testing.assert_allclose(ours.X, kept, atol=1e-12)
+    some = toy.iloc[[3, 8]].reset_index(drop=True)
+    np.testing.assert_allclose(ours.fixed_matrix(some), kept[[3, 8]], atol=1e-12)

@@ -79,7 +79,7 @@ def test_serial_structures_take_numbers_as_levels(trial):
     (term,) = build_design("y ~ ar1(0 + t | gen)", trial).random
     assert term.effects == ("t[1]", "t[2]", "t[3]", "t[10]")
     assert (term.basis.sum(axis=1) == 1).all()
-    codes, basis = build_design("y ~ ar1(0 + t | gen)", trial).random_matrix("gen", trial.iloc[[3]])
+    _, basis = build_design("y ~ ar1(0 + t | gen)", trial).random_matrix("gen", trial.iloc[[3]])
     assert basis.tolist() == [[0, 0, 0, 1]]
 
 
