@@ -34,7 +34,24 @@ def show(found: Study) -> None:
     missing = int(data.table.isna().any(axis=1).sum())
     if missing:
         st.caption(f"{missing} rows have an empty cell somewhere; a model leaves out those that lack a value it uses.")
+    proposal(found)
     plan(found)
+
+
+def proposal(found: Study) -> None:
+    """The proposed model, one click from its fit."""
+    data = found.data
+    assert data is not None
+    if not data.proposal:
+        st.info("Give one column the role of response, then a first model can be proposed.")
+        return
+    with st.container(border=True, key="proposal"):
+        st.markdown("**A first model**")
+        st.code(data.proposal, language=None, wrap_lines=True)
+        if st.button("Fit it", key="fit_proposal", icon=":material/play_arrow:", help="Fit this model now and watch."):
+            found.choose(formula=data.proposal)
+            found.start()
+            st.switch_page(parts.PAGES["fit"])
 
 
 def plan(found: Study) -> None:

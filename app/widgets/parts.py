@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from app.session import FittedModel, Study
+from app.session import FittedModel, Study, value
 from openreml_core import figures
 
 PAGES = {name: f"app_pages/{name}.py" for name in ("data", "model", "fit", "results", "diagnostics")}
@@ -65,8 +65,9 @@ def notes(sentences: tuple[str, ...] | list[str]) -> None:
 
 
 def figure(fig: go.Figure, key: str, name: str) -> None:
-    """A figure, downloadable as SVG from its own menu."""
-    st.plotly_chart(fig, key=key, theme=None, width="stretch", config=figures.config(name))
+    """A figure, downloadable as SVG or PNG from its own menu."""
+    image = value("figure_format") or "svg"
+    st.plotly_chart(fig, key=key, theme=None, width="stretch", config=figures.config(name, image=image))
 
 
 def table(

@@ -28,6 +28,14 @@ def draw() -> None:
             _model(found.shown)
         if len(found.fits) > 1:
             _switch(found)
+        if found.data is not None:
+            st.segmented_control(
+                "Download figures as",
+                ["svg", "png"],
+                format_func=str.upper,
+                key=seed("figure_format", "svg"),
+                help="The camera above a figure saves it in this format: SVG for print, PNG for slides.",
+            )
 
 
 def _data(found: Study) -> None:

@@ -103,6 +103,7 @@ def apply(fig: go.Figure, *, height: int, title: str | None = None, legend: bool
         bargap=0.05,
         hovermode="closest",
         dragmode="zoom",
+        separators=".",  # no mark between thousands: ticks stay as they are written elsewhere
     )
     if title:
         heading = dict(

@@ -34,12 +34,12 @@ def iterations(count: int) -> str:
     return f"{count} iteration{'' if count == 1 else 's'}"
 
 
-def optimum(count: int, gain: float, gradient: float) -> Verdict:
+def optimum(count: int, gradient: float) -> Verdict:
     """Both tests hold."""
     return Verdict(
         True,
-        f"Converged in {iterations(count)}. A further step would raise the log-likelihood by less than 1e-9 "
-        f"(promised {max(gain, 0.0):.0e}); the scaled gradient is {gradient:.0e}.",
+        f"Converged in {iterations(count)}. A further step would raise the log-likelihood by less than 1e-9; "
+        f"the scaled gradient is {gradient:.0e}.",
     )
 
 

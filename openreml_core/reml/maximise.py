@@ -186,7 +186,7 @@ def maximise(
             verdict = (
                 convergence.settled_em(count, proposal.gain)
                 if em_now and count
-                else convergence.optimum(count, proposal.gain, steepness)
+                else convergence.optimum(count, steepness)
             )
             break
         if quiet >= 2:

@@ -74,11 +74,7 @@ def sentence(step: str, *, change: float, ratio: float, radius: float, zero: Seq
     """
     gain = -change
     if step == START:
-        text = (
-            "Starting values: every random effect adds as much to the variance as the residual does."
-            if not why
-            else why
-        )
+        text = why or "Starting values: every random effect adds as much to the variance as the residual does."
     elif step == REJECTED:
         text = f"Step rejected: {why}. The search stays where it is and tries a shorter step (radius {radius:.2g})."
     elif step == EM:
@@ -86,7 +82,9 @@ def sentence(step: str, *, change: float, ratio: float, radius: float, zero: Seq
     elif step == SHORTENED:
         text = f"Average-information step, shortened to the trust region; the criterion falls by {gain:.3g}."
     elif step == NEWTON:
-        text = f"Newton step (average information had misjudged, so exact derivatives); the criterion falls by {gain:.3g}."
+        text = (
+            f"Newton step (average information had misjudged, so exact derivatives); the criterion falls by {gain:.3g}."
+        )
     else:
         text = f"Average-information step accepted; the criterion falls by {gain:.3g}."
     if step in (AI, SHORTENED, NEWTON) and gain <= 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from html import escape
 from typing import Any
 
@@ -9,6 +10,8 @@ import pandas as pd
 
 from openreml_core.report.words import number, p_value
 
+#: Columns of a terminal that the text keeps to; tables may be wider.
+WIDTH = 100
 METHODS = {"reml": "REML", "ml": "maximum likelihood"}
 
 
@@ -71,13 +74,17 @@ def summary_text(fit: Any) -> str:
     """The summary for a terminal."""
     coefficients, ddf = coefficients_text(fit)
     parts = ["Linear mixed model", ""]
-    parts += [f"{label + ':' if label else '':<11}{text}" for label, text in header_lines(fit)]
+    for label, text in header_lines(fit):
+        opening = f"{label + ':' if label else '':<11}"
+        parts += textwrap.wrap(text, WIDTH, initial_indent=opening, subsequent_indent=" " * 11)
     parts += ["", "Variance components", _aligned(components_text(fit), left=3)]
     parts += ["", f"Fixed effects (t tests with {ddf} df)", _aligned(coefficients, left=1)]
     if fit.aliased:
         parts += ["", "Left out, because other fixed effects determine them: " + ", ".join(fit.aliased)]
     if fit.warnings:
-        parts += ["", "Notes"] + [f"- {w}" for w in fit.warnings]
+        parts += ["", "Notes"]
+        for sentence in fit.warnings:
+            parts += textwrap.wrap(sentence, WIDTH, initial_indent="- ", subsequent_indent="  ")
     return "\n".join(parts)
 
 

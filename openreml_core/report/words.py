@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
+
+from openreml_core.figures import words
 
 
 def number(value: float, digits: int = 4) -> str:
-    """Four significant digits, never in the form 1e-17 for what is zero, ``""`` for what is missing.
+    """A number as the figures print it, in plain characters; ``""`` for what is missing.
 
     Examples
     --------
-    >>> number(0.0702183), number(1743.628), number(-251.4051), number(0.0), number(float("nan")), number(3e-7)
-    ('0.07022', '1744', '-251.4', '0', '', '3.000e-07')
+    >>> number(0.0702183), number(1743.628), number(-251.4051), number(0.0), number(float("nan"))
+    ('0.07022', '1744', '-251.4', '0', '')
     """
-    if value is None or not math.isfinite(value):
-        return "" if value is None or math.isnan(value) else ("inf" if value > 0 else "-inf")
-    if value == 0:
-        return "0"
-    size = math.floor(math.log10(abs(value)))
-    if size < -5 or size > 8:
-        return f"{value:.{digits - 1}e}"
-    rounded = round(value, digits - 1 - size)
-    return f"{rounded:.{max(digits - 1 - math.floor(math.log10(abs(rounded))), 0)}f}"
+    return "" if pd.isna(value) else words.number(value, digits=digits).replace(words.MINUS, "-")
 
 
 def p_value(value: float) -> str:
-    """``0.032`` or ``< 0.001``.
+    """``0.032`` or ``< 0.001``; ``""`` for what is missing.
 
     Examples
     --------
-    >>> p_value(0.03214), p_value(4e-9), p_value(0.7), p_value(float("nan"))
-    ('0.032', '< 0.001', '0.700', '')
+    >>> p_value(0.03214), p_value(4e-9), p_value(float("nan"))
+    ('0.032', '< 0.001', '')
     """
-    if value is None or math.isnan(value):
-        return ""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "" if pd.isna(value) else words.p_value(value)
 
 
 def boundary_sentences(components: pd.DataFrame) -> tuple[str, ...]:

@@ -1,0 +1,90 @@
+"""Short visits: a sample study to a plot, files that cannot be read, a file too large, narrow and dark screens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+PAGES = ("Data", "Model", "Fit", "Results", "Diagnostics")
+
+
+def test_from_a_sample_study_to_a_plot(visit: Any) -> None:
+    visitor = visit()
+    visitor.press("open_sleepstudy")
+    visitor.go("Fit")
+    visitor.press("fit_again")
+    visitor.page.get_by_text("Converged in").first.wait_for()
+    visitor.go("Results")
+    visitor.at("caterpillar").locator(".main-svg").first.wait_for()
+    assert "Reaction ~ Days + (Days | Subject)" in visitor.text()
+    assert visitor.faults == []
+
+
+def test_a_file_that_cannot_be_read_leaves_the_study(visit: Any, tmp_path: Path) -> None:
+    visitor = visit()
+    visitor.press("open_penicillin")
+    empty = tmp_path / "empty.csv"
+    empty.write_bytes(b"")
+    visitor.page.get_by_text("Open another table").click()
+    visitor.upload(empty)
+    visitor.page.get_by_text("empty (0 bytes)").wait_for()
+    assert "Traceback" not in visitor.text()
+    visitor.go("Model")
+    assert visitor.formula() == "diameter ~ 1 + (1 | plate) + (1 | sample)"
+
+
+def test_a_file_of_two_gigabytes_is_refused_before_it_is_sent(visit: Any, tmp_path: Path) -> None:
+    large = tmp_path / "large.csv"
+    with large.open("wb") as file:
+        file.truncate(2 * 1024**3)  # a file of holes: it takes no room on the disk
+    visitor = visit()
+    visitor.upload(large)
+    visitor.at("upload").get_by_text("File must be").wait_for()
+    assert visitor.at("open_john_alpha").count() == 1  # the page is as it was
+    visitor.press("open_john_alpha")
+    visitor.page.get_by_text("24 genotypes in 3 replicates").wait_for()
+    large.unlink()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (800, "light"), (800, "dark")])
+def test_no_page_is_cut_off_or_raw(visit: Any, width: int, scheme: str) -> None:
+    visitor = visit(width=width, scheme=scheme)
+    visitor.press("open_john_alpha")
+    go(visitor, "Fit")
+    visitor.press("fit_again")
+    visitor.page.get_by_text("Converged in").first.wait_for()
+    for title in PAGES:
+        go(visitor, title)
+        visitor.page.wait_for_timeout(300)
+        seen = visitor.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        assert seen[0] <= seen[1], f"{title} is wider than the window"
+        wide = visitor.page.evaluate(OVERFLOWING)
+        assert not wide, f"{title}: {wide} reach beyond the page"
+        words = visitor.text()
+        for raw in ("Traceback", "nan", "None", "std_error", "(Intercept)", "e-17"):
+            assert raw not in words, f"{title} shows {raw}"
+    dark = visitor.page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
+    assert (sum(int(c) for c in dark.strip("rgba()").split(",")[:3]) < 200) == (scheme == "dark")
+    assert visitor.faults == []
+
+
+#: Blocks of the page whose right edge lies outside of it.
+OVERFLOWING = """() => {
+    const main = document.querySelector('[data-testid=stMainBlockContainer]').getBoundingClientRect();
+    return [...document.querySelectorAll('[data-testid=stMainBlockContainer] [data-testid=stElementContainer]')]
+        .filter(e => e.getBoundingClientRect().width > 0 && e.getBoundingClientRect().right > main.right + 2)
+        .map(e => e.className);
+}"""
+
+
+def go(visitor: Any, title: str) -> None:
+    """Go to a page; on a narrow screen the navigation may be folded away."""
+    link = visitor.page.locator("[data-testid=stSidebarNav]").get_by_role("link", name=title, exact=True)
+    if not link.is_visible():
+        visitor.page.get_by_test_id("stExpandSidebarButton").click()
+        link.wait_for()
+    visitor.go(title)

@@ -1,0 +1,92 @@
+"""A visitor of the studio: clicks, types and reads as a person does, and waits until the page has settled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+SETTLED = "[data-testid=stApp][data-test-script-state=notRunning]"
+PATIENCE = 60_000  # milliseconds
+
+
+class Visitor:
+    """One browser window on the studio.
+
+    Parameters
+    ----------
+    page : playwright Page
+    address : str
+        Of the studio.
+    """
+
+    def __init__(self, page: Any, address: str) -> None:
+        self.page = page
+        self.hosts: set[str] = set()
+        self.faults: list[str] = []
+        page.on("request", lambda request: self.hosts.add(urlparse(request.url).hostname or ""))
+        page.on("pageerror", lambda fault: self.faults.append(str(fault)))
+        page.set_default_timeout(PATIENCE)
+        page.goto(address)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the script has ended and the page is drawn."""
+        self.page.wait_for_timeout(60)
+        self.page.locator(SETTLED).wait_for(state="attached")
+
+    def at(self, key: str) -> Any:
+        """The element with a key."""
+        return self.page.locator(f".st-key-{key}")
+
+    def go(self, title: str) -> None:
+        """Go to a page by the navigation."""
+        self.page.locator("[data-testid=stSidebarNav]").get_by_role("link", name=title, exact=True).click()
+        self.page.get_by_role("heading", name=title, exact=True).wait_for()
+        self.settle()
+
+    def press(self, key: str) -> None:
+        """Press a button."""
+        self.at(key).get_by_role("button").click()
+        self.settle()
+
+    def choose(self, key: str, option: str) -> None:
+        """Choose an option of a select box, or add one to a list of choices."""
+        box = self.at(key).locator("input").first
+        box.click()
+        box.fill(option)
+        self.page.get_by_role("option", name=option, exact=True).first.click()
+        self.page.keyboard.press("Escape")
+        self.settle()
+
+    def type(self, key: str, text: str, end: str) -> None:
+        """Type into a field and end with a key."""
+        field = self.at(key).locator("textarea, input").first
+        field.fill(text)
+        field.press(end)
+        self.settle()
+
+    def upload(self, path: Path) -> None:
+        """Give a file to the upload box."""
+        self.at("upload").locator("input[type=file]").set_input_files(str(path))
+        self.settle()
+
+    def download(self, key: str) -> bytes:
+        """What a download button gives."""
+        with self.page.expect_download() as waiting:
+            self.at(key).get_by_role("button").click()
+        return Path(waiting.value.path()).read_bytes()
+
+    def text(self) -> str:
+        """All the words in sight, the sidebar's included."""
+        return str(self.page.locator("[data-testid=stApp]").inner_text())
+
+    def formula(self) -> str:
+        """What the formula field holds."""
+        return str(self.at("model_text").locator("textarea").input_value())
+
+    def figures(self) -> int:
+        """How many figures are drawn."""
+        return int(self.page.locator(".js-plotly-plot .main-svg").count() > 0) and int(
+            self.page.locator(".js-plotly-plot").count()
+        )
