@@ -26,7 +26,7 @@ def test_from_a_file_to_plots(visit: Any, sample_dir: Path) -> None:
     # Data: a file, and what it holds
     visitor.upload(sample_dir / "john_alpha.csv")
     page.get_by_text("24 genotypes in 3 replicates of 6 incomplete blocks of 4 plots").wait_for()
-    assert visitor.at("role_4").get_by_text("response").count() == 1
+    assert visitor.at("role_4").locator("input").first.input_value() == "response"
     visitor.at("data_table").locator("canvas").first.wait_for()
 
     # Model: by clicks, the formula in step

@@ -6,8 +6,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-SETTLED = "[data-testid=stApp][data-test-script-state=notRunning]"
 PATIENCE = 60_000  # milliseconds
+
+#: The script has not run, and nothing was still to be drawn, for this many milliseconds.
+QUIET = 300
+BEGIN = "() => { window.lastBusy = performance.now() }"
+SETTLED = """quiet => {
+    const now = performance.now();
+    const still = document.querySelector('[data-testid=stApp][data-test-script-state=notRunning]')
+        && !document.querySelector('[data-testid=stSkeleton]');
+    if (!still || window.lastBusy === undefined) window.lastBusy = now;
+    return now - window.lastBusy > quiet;
+}"""
 
 
 class Visitor:
@@ -31,9 +41,9 @@ class Visitor:
         self.settle()
 
     def settle(self) -> None:
-        """Wait until the script has ended and the page is drawn."""
-        self.page.wait_for_timeout(60)
-        self.page.locator(SETTLED).wait_for(state="attached")
+        """Wait until the script has ended and the page is drawn, and stays so for a moment."""
+        self.page.evaluate(BEGIN)
+        self.page.wait_for_function(SETTLED, arg=QUIET)
 
     def at(self, key: str) -> Any:
         """The element with a key."""
