@@ -81,6 +81,13 @@ def test_an_uploaded_csv_becomes_the_study() -> None:
     assert held.specification.formula.startswith("yield ~")
 
 
+def test_after_an_upload_the_whole_page_knows_the_table() -> None:
+    at = uploaded(start(), "trial.csv", TABLE)
+    assert any("24 rows, 3 columns" in c.value for c in at.sidebar.caption)
+    assert at.button(key="to_model").label == "Choose a model"
+    assert len(at.expander) == 1  # the gallery is folded away
+
+
 def test_a_workbook_of_two_sheets_asks_for_one() -> None:
     buffer = io.BytesIO()
     with pd.ExcelWriter(buffer) as book:

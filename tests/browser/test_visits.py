@@ -29,12 +29,12 @@ def test_a_file_that_cannot_be_read_leaves_the_study(visit: Any, tmp_path: Path)
     visitor.press("open_penicillin")
     empty = tmp_path / "empty.csv"
     empty.write_bytes(b"")
-    visitor.page.get_by_text("Open another table").click()
+    visitor.unfold("Open another table")
     visitor.upload(empty)
     visitor.page.get_by_text("empty (0 bytes)").wait_for()
     assert "Traceback" not in visitor.text()
     visitor.go("Model")
-    assert visitor.formula() == "diameter ~ 1 + (1 | plate) + (1 | sample)"
+    visitor.formula_is("diameter ~ 1 + (1 | plate) + (1 | sample)")
 
 
 def test_a_file_of_two_gigabytes_is_refused_before_it_is_sent(visit: Any, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-PATIENCE = 60_000  # milliseconds
+PATIENCE = 20_000  # milliseconds
 
 #: The script has not run, and nothing was still to be drawn, for this many milliseconds.
 QUIET = 300
@@ -17,6 +17,15 @@ SETTLED = """quiet => {
         && !document.querySelector('[data-testid=stSkeleton]');
     if (!still || window.lastBusy === undefined) window.lastBusy = now;
     return now - window.lastBusy > quiet;
+}"""
+
+STILL = """([selector, quiet]) => {
+    const place = document.querySelector(selector).getBoundingClientRect().top, now = performance.now();
+    if (window.lastPlace === undefined || Math.abs(place - window.lastPlace) > 0.5) {
+        window.lastPlace = place;
+        window.lastMove = now;
+    }
+    return now - window.lastMove > quiet;
 }"""
 
 
@@ -63,11 +72,23 @@ class Visitor:
     def choose(self, key: str, option: str) -> None:
         """Choose an option of a select box, or add one to a list of choices."""
         box = self.at(key).locator("input").first
+        box.evaluate("e => e.scrollIntoView({block: 'center'})")
+        self.still(key)
         box.click()
         box.fill(option)
         self.page.get_by_role("option", name=option, exact=True).first.click()
         self.page.keyboard.press("Escape")
         self.settle()
+
+    def unfold(self, label: str) -> None:
+        """Open a folded part of the page."""
+        self.page.get_by_text(label, exact=True).click()
+        self.settle()
+
+    def still(self, key: str) -> None:
+        """Wait until an element no longer moves, as it does while the page unfolds: a list would close again."""
+        self.page.evaluate("() => { window.lastPlace = undefined }")
+        self.page.wait_for_function(STILL, arg=[f".st-key-{key}", QUIET])
 
     def type(self, key: str, text: str, end: str) -> None:
         """Type into a field and end with a key."""
@@ -91,12 +112,14 @@ class Visitor:
         """All the words in sight, the sidebar's included."""
         return str(self.page.locator("[data-testid=stApp]").inner_text())
 
-    def formula(self) -> str:
-        """What the formula field holds."""
-        return str(self.at("model_text").locator("textarea").input_value())
+    def formula_is(self, text: str) -> None:
+        """Wait until the formula field holds `text`."""
+        self.page.wait_for_function(
+            "text => document.querySelector('.st-key-model_text textarea')?.value === text", arg=text
+        )
 
-    def figures(self) -> int:
-        """How many figures are drawn."""
-        return int(self.page.locator(".js-plotly-plot .main-svg").count() > 0) and int(
-            self.page.locator(".js-plotly-plot").count()
+    def figures_are(self, count: int) -> None:
+        """Wait until the page draws so many figures."""
+        self.page.wait_for_function(
+            "count => document.querySelectorAll('.js-plotly-plot .main-svg:first-child').length === count", arg=count
         )
