@@ -20,8 +20,8 @@ from openreml_core.engines import NotPositiveDefinite, choose_engine
 from openreml_core.errors import DataError, ModelError, did_you_mean
 from openreml_core.fit import OWN_OFFSET, OWN_WEIGHTS, MixedModelFit, Specification
 from openreml_core.notation import parse_residual
-from openreml_core.reml import Estimates, OnIteration, TraceRow, maximise
 from openreml_core.relationship import relationship_matrix
+from openreml_core.reml import Estimates, OnIteration, TraceRow, maximise
 from openreml_core.reml.start import free_mask, given_values, start_theta
 
 #: Algorithms and the iterations each is given by default.

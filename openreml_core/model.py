@@ -19,7 +19,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from openreml_core.covariance import BlockResidual, IndependentResidual, NaturalParameter, GroupedTerm
+from openreml_core.covariance import BlockResidual, GroupedTerm, IndependentResidual, NaturalParameter
 
 Residual = IndependentResidual | BlockResidual
 Component = GroupedTerm | Residual

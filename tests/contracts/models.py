@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openreml_core.covariance import Diagonal, IndependentResidual, GroupedTerm, Structure, Unstructured
+from openreml_core.covariance import Diagonal, GroupedTerm, IndependentResidual, Structure, Unstructured
 from openreml_core.model import MixedModel
 
 
