@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
-from openreml_core.covariance import STRUCTURES, IndependentResidual, Propagated
+from openreml_core.covariance import GroupedTerm
 from openreml_core.design import Design, RandomDesign
-from openreml_core.errors import DataError, FormulaError, ModelError
+from openreml_core.errors import DataError, ModelError
 from openreml_core.model import MixedModel
+from openreml_core.notation import Residual, parse_residual
+from openreml_core.relationship import Relationship
+from openreml_core.structures import random_structure, residual_parts
 
 METHODS = {"reml": "REML", "ml": "ML"}
 
 
-def assemble(design: Design, *, method: str = "reml", profiled: bool = True) -> MixedModel:
+def assemble(
+    design: Design,
+    *,
+    method: str = "reml",
+    profiled: bool = True,
+    residual: Residual | None = None,
+    relationships: Mapping[str, Relationship] | None = None,
+) -> MixedModel:
     """The model that a design describes.
 
     Parameters
@@ -21,7 +33,11 @@ def assemble(design: Design, *, method: str = "reml", profiled: bool = True) -> 
     design : Design
     method : {"reml", "ml"}
     profiled : bool
-        Whether the residual variance is profiled out.
+        Whether the residual variance may be profiled out; with a structured residual it is not.
+    residual : Residual, optional
+        What R is; one variance by default.
+    relationships : mapping of str to Relationship, optional
+        Known covariance of the levels of a grouping factor.
 
     Raises
     ------
@@ -33,32 +49,32 @@ def assemble(design: Design, *, method: str = "reml", profiled: bool = True) -> 
     y = np.asarray(design.y, dtype=np.float64) - np.asarray(design.offset, dtype=np.float64)
     n = len(y)
     weights = np.ones(n) if design.weights is None else np.asarray(design.weights, dtype=np.float64)
+    residual = residual or parse_residual(None)
     model = MixedModel(
         y=torch.from_numpy(y),
         X=torch.from_numpy(np.array(design.X, dtype=np.float64)),
         fixed_names=tuple(design.fixed_names),
-        terms=tuple(_term(r) for r in design.random),
-        residual=IndependentResidual(torch.from_numpy(1.0 / weights)),
+        terms=tuple(_term(r, (relationships or {}).get(":".join(r.group))) for r in design.random),
+        residuals=residual_parts(residual, design.frame, weights),
         method=method,
-        profiled=profiled,
+        profiled=profiled and residual.is_plain,
     )
     _check_size(model, design)
     return model
 
 
-def _term(random: RandomDesign) -> Propagated:
-    if random.structure not in STRUCTURES:
-        known = ", ".join(STRUCTURES)
-        raise FormulaError(
-            f"The structure *{random.structure}* of the term {random.term.text} is not available.",
-            hint=f"Random terms can be: {known}, written (x | g), (x || g), us(x | g) or diag(x | g).",
-        )
-    return Propagated(
+def _term(random: RandomDesign, relationship: Relationship | None) -> GroupedTerm:
+    levels, kernel = tuple(random.levels), None
+    if relationship is not None:
+        relationship = relationship.ordered(levels)
+        levels, kernel = relationship.labels, torch.from_numpy(np.array(relationship.matrix, dtype=np.float64))
+    return GroupedTerm(
         name=random.name,
-        structure=STRUCTURES[random.structure](random.effects),
-        levels=tuple(random.levels),
+        structure=random_structure(random),
+        levels=levels,
         codes=torch.from_numpy(np.array(random.codes, dtype=np.int64)),
         basis=torch.from_numpy(np.array(random.basis, dtype=np.float64)),
+        kernel=kernel,
     )
 
 

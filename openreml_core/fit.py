@@ -42,6 +42,7 @@ class Specification:
     """What was asked for: every option of ``fit`` that the result depends on."""
 
     formula: str
+    residual: str | None = None
     method: str = "reml"
     weights: str | None = None
     offset: str | None = None
@@ -166,8 +167,13 @@ class MixedModelFit:
 
     @property
     def sigma(self) -> float:
-        """Residual standard deviation."""
-        return math.sqrt(self.parameters["residual.variance"])
+        """Residual standard deviation; of the average row where rows differ."""
+        model, at = self._model, self.estimates.at
+        sigmas = model.sigmas(at.theta, at.sigma2)[len(model.terms) :]
+        if len(sigmas) == 1 and sigmas[0].shape == (1, 1):
+            return math.sqrt(float(sigmas[0]))
+        parts = zip(model.residuals, sigmas, strict=True)
+        return math.sqrt(sum(float((r.average * s).sum()) for r, s in parts))
 
     @property
     def converged(self) -> bool:
@@ -183,9 +189,8 @@ class MixedModelFit:
     def singular(self) -> bool:
         """Whether some variance is zero, or some covariance matrix has lost rank."""
         model, at = self._model, self.estimates.at
-        unit = 1.0 if model.profiled else model.typical_deviation
         parts = zip(model.terms, model.split(at.theta), strict=False)
-        return any(t.structure.is_singular(part, t.scale * unit) for t, part in parts)
+        return any(t.structure.is_singular(part, t.scale * model.unit) for t, part in parts)
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -296,7 +301,7 @@ class MixedModelFit:
             )
         values = self.response - self.fitted(random=kind != "marginal")
         if kind == "pearson":
-            values = values / (self.sigma * np.sqrt(self._model.residual.variance.numpy()))
+            values = values / (self.sigma * np.sqrt(self._model.residual_variance.numpy()))
         return values.rename(f"{kind} residual")
 
     @property

@@ -17,8 +17,10 @@ from openreml_core import storage
 from openreml_core.assembly import assemble
 from openreml_core.design import Design, build_design
 from openreml_core.engines import NotPositiveDefinite, choose_engine
-from openreml_core.errors import DataError, ModelError
+from openreml_core.errors import DataError, ModelError, did_you_mean
 from openreml_core.fit import OWN_OFFSET, OWN_WEIGHTS, MixedModelFit, Specification
+from openreml_core.notation import parse_residual
+from openreml_core.relationship import relationship_matrix
 from openreml_core.reml import Estimates, OnIteration, TraceRow, maximise
 from openreml_core.reml.start import free_mask, given_values, start_theta
 
@@ -31,6 +33,8 @@ def fit(
     formula: str,
     data: pd.DataFrame,
     *,
+    residual: str | None = None,
+    relationship: Mapping[str, Any] | None = None,
     method: str = "reml",
     weights: str | Sequence[float] | None = None,
     offset: str | Sequence[float] | None = None,
@@ -53,6 +57,10 @@ def fit(
         Response, fixed part and bars: ``"yield ~ rep + (1 | gen) + (1 | rep:block)"``.
     data : DataFrame
         Text, categories and truth values are factors; numbers are numbers (and levels right of a bar).
+    residual : str, optional
+        The residual's structure: ``"ar1(row):ar1(col) + id(units)"``, ``"dsum(id(units) | county)"``; one variance by default.
+    relationship : mapping of str to DataFrame, Pedigree or Markers, optional
+        Known covariance between the levels of a grouping factor: ``{"gen": A}``.
     method : {"reml", "ml"}
         Restricted or full maximum likelihood.
     weights : str or sequence of float, optional
@@ -97,6 +105,7 @@ def fit(
     began = time.perf_counter()
     specification = Specification(
         formula=str(formula),
+        residual=residual,
         method=method,
         weights=weights if isinstance(weights, str) else None if weights is None else OWN_WEIGHTS,
         offset=offset if isinstance(offset, str) else None if offset is None else OWN_OFFSET,
@@ -109,10 +118,29 @@ def fit(
         missing=missing,
     )
     check_options(specification)
-    design = build_design(formula, data, weights=weights, offset=offset, contrasts=contrasts, missing=missing)
+    known = parse_residual(residual)
+    relations = dict(relationship or {})
+    design = build_design(
+        formula,
+        data,
+        weights=weights,
+        offset=offset,
+        contrasts=contrasts,
+        missing=missing,
+        known_groups=tuple(relations),
+        plain_residual=known.is_plain,
+        extra=known.columns,
+    )
+    matrices = {name: relationship_matrix(value, _levels(design, name)) for name, value in relations.items()}
     # A parameter held, or a residual variance to start from, has its own scale: then nothing is profiled out.
     residual_given = any(str(key).split(".")[0] == "residual" for key in start or {})
-    model = assemble(design, method=method, profiled=not fixed and not residual_given)
+    model = assemble(
+        design,
+        method=method,
+        profiled=not fixed and not residual_given,
+        residual=known,
+        relationships=matrices,
+    )
     held = given_values(model, fixed or {}, what="fixed")
     theta = start_theta(model, start, held)
     estimates = maximise(
@@ -125,6 +153,18 @@ def fit(
         start_sentence="Starting values as given." if start else "",
     )
     return MixedModelFit(specification, design, estimates, time.perf_counter() - began)
+
+
+def _levels(design: Design, group: str) -> tuple[str, ...]:
+    """The levels of a grouping factor that a relationship is given for."""
+    for random in design.random:
+        if ":".join(random.group) == group:
+            return random.levels
+    groups = [":".join(r.group) for r in design.random]
+    raise ModelError(
+        f"A relationship is given for *{group}*, which groups no random term.",
+        hint=did_you_mean(group, groups).replace("columns", "grouping factors") or "Add a term such as (1 | gen).",
+    )
 
 
 def check_options(specification: Specification) -> None:

@@ -19,9 +19,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from openreml_core.covariance import IndependentResidual, NaturalParameter, Propagated
+from openreml_core.covariance import BlockResidual, GroupedTerm, IndependentResidual, NaturalParameter
 
-Component = Propagated | IndependentResidual
+Residual = IndependentResidual | BlockResidual
+Component = GroupedTerm | Residual
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +37,10 @@ class MixedModel:
         Fixed effects' design, of full column rank.
     fixed_names : tuple of str
         Names of X's columns.
-    terms : tuple of Propagated
+    terms : tuple of GroupedTerm
         The random terms Z_t (Sigma_t (x) I) Z_t'.
-    residual : IndependentResidual
-        R.
+    residuals : tuple of IndependentResidual or BlockResidual
+        The parts of R: one variance, sections, a structure and its nugget.
     method : str
         ``"reml"`` or ``"ml"``.
     profiled : bool
@@ -49,8 +50,8 @@ class MixedModel:
     y: Tensor
     X: Tensor
     fixed_names: tuple[str, ...]
-    terms: tuple[Propagated, ...]
-    residual: IndependentResidual
+    terms: tuple[GroupedTerm, ...]
+    residuals: tuple[Residual, ...]
     method: str = "reml"
     profiled: bool = True
 
@@ -72,7 +73,7 @@ class MixedModel:
     @cached_property
     def components(self) -> tuple[Component, ...]:
         """The components of V that carry free parameters, in the order of theta."""
-        return self.terms if self.profiled else (*self.terms, self.residual)
+        return self.terms if self.profiled else (*self.terms, *self.residuals)
 
     @cached_property
     def slices(self) -> tuple[slice, ...]:
@@ -93,23 +94,39 @@ class MixedModel:
         """The inverse of ``split``."""
         return torch.cat(tuple(parts)) if parts else torch.zeros(0, dtype=self.y.dtype)
 
+    def relative(self, theta: Tensor) -> tuple[Tensor, ...]:
+        """Sigma_t(theta) of every term and of every part of R, in V~'s units: 1 for a residual that is profiled out."""
+        out = [c.structure.matrix(part) for c, part in zip(self.components, self.split(theta), strict=True)]
+        return (*out, torch.ones(1, 1, dtype=self.y.dtype)) if self.profiled else tuple(out)
+
     def covariance(self, theta: Tensor) -> Tensor:
         """V~(theta), (n, n): the sum of the components."""
         v = torch.zeros(self.n, self.n, dtype=self.y.dtype, device=self.y.device)
-        for term, part in zip(self.terms, self.split(theta), strict=False):
-            v += term.matrix(part)
-        return self.residual.add_to(v, 1.0 if self.profiled else theta[-1] ** 2)
+        for component, sigma in zip(self.all_components, self.relative(theta), strict=True):
+            component.add_to(v, sigma)
+        return v
+
+    @property
+    def unit(self) -> float:
+        """The residual standard deviation that free parameters are sized by: 1 where they are relative to it."""
+        return 1.0 if self.profiled else self.typical_deviation
 
     @cached_property
     def scale(self) -> Tensor:
         """Typical size (m,) of each free parameter: the one at which its effect alone doubles the average row of V."""
-        unit = 1.0 if self.profiled else self.typical_deviation
-        return self.join([self._typical(c, unit) for c in self.components])
+        return self.join([c.structure.typical(c.scale * self.unit) for c in self.components])
 
-    def start(self, factor: float = 1.0) -> Tensor:
+    def start(self) -> Tensor:
         """Scale-free starting values: every effect of every term adds as much to the average row as the residual does."""
-        unit = factor if self.profiled else factor * self.typical_deviation / (1 + len(self.terms)) ** 0.5
-        return self.join([c.structure.start(c.scale * unit) for c in self.components])
+        parts = len(self.terms) + (2 if any(r.name == "units" for r in self.residuals) else 1)
+        share = 1.0 if self.profiled else self.typical_deviation / parts**0.5
+        return self.join([c.structure.start(c.scale * share) for c in self.components])
+
+    @cached_property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Lower and upper bounds (m,) of the free parameters."""
+        pairs = [c.structure.bounds() for c in self.components]
+        return self.join([low for low, _ in pairs]), self.join([high for _, high in pairs])
 
     @cached_property
     def least_squares(self) -> Tensor:
@@ -126,47 +143,44 @@ class MixedModel:
         """Standard deviation of the least-squares residuals, to which absolute parameters are scaled."""
         return float((self.centred.square().sum() / max(self.n - self.p, 1)).sqrt())
 
-    @staticmethod
-    def _typical(component: Component, unit: float) -> Tensor:
-        # An off-diagonal element L_ab multiplies the same effect as L_aa: it has row a's scale.
-        structure = component.structure
-        ones = structure.start(component.scale * unit)
-        rows = getattr(structure, "rows", None)
-        return (component.scale * unit)[rows] if rows is not None else ones.abs().clamp_min(1e-300)
-
     # -- what people read ---------------------------------------------------------------------------------------
 
     @cached_property
     def natural(self) -> tuple[tuple[str, NaturalParameter], ...]:
         """Component and natural parameter, a pair for every variance parameter of the model, the residual's last."""
-        out = [(t.name, q) for t in self.terms for q in t.structure.natural]
-        return (*out, *((self.residual.name, q) for q in self.residual.structure.natural))
+        return tuple((c.name, q) for c in self.all_components for q in c.structure.natural)
 
     @cached_property
     def parameter_names(self) -> tuple[str, ...]:
-        """``gen.variance``, ``Subject.covariance((Intercept), Days)``, ..., ``residual.variance``."""
-        sizes = {t.name: t.structure.size for t in self.terms}
+        """``gen.variance``, ``Subject.covariance((Intercept), Days)``, ``residual.ar1(row).rho``, ..."""
+        sizes = {c.name: c.structure.size for c in self.all_components}
         names = []
         for component, q in self.natural:
-            if sizes.get(component, 1) == 1:
-                names.append(f"{component}.{q.kind}")
-            else:
-                names.append(f"{component}.{q.kind}({q.name1}{', ' + q.name2 if q.name2 else ''})")
+            pair = f"({q.name1}{', ' + q.name2 if q.name2 else ''})"
+            names.append(f"{component}.{q.label or (q.kind if sizes[component] == 1 else q.kind + pair)}")
         return tuple(names)
 
     def sigmas(self, theta: Tensor, sigma2: float) -> tuple[Tensor, ...]:
-        """sigma2 Sigma_t(theta), a (k, k) matrix per term, and the residual's (1, 1) last: on the scale of y squared."""
-        parts = self.split(theta)
-        out = [sigma2 * t.structure.matrix(part) for t, part in zip(self.terms, parts, strict=False)]
-        last = torch.tensor([[sigma2]], dtype=self.y.dtype)
-        return (*out, last if self.profiled else self.residual.structure.matrix(parts[-1]))
+        """sigma2 Sigma_t(theta) of every term and part of R: (k, k) matrices on the scale of y squared."""
+        return tuple(sigma2 * s for s in self.relative(theta))
 
     def natural_values(self, theta: Tensor, sigma2: float) -> Tensor:
         """All natural parameters on the scale of the data, in the order of ``parameter_names``."""
-        sigmas = self.sigmas(theta, sigma2)
-        return torch.cat([c.structure.natural_values(s) for c, s in zip(self.all_components, sigmas, strict=True)])
+        out = []
+        for component, part in zip(self.components, self.split(theta), strict=True):
+            scales = torch.tensor([sigma2 if q.scales else 1.0 for q in component.structure.natural], dtype=part.dtype)
+            out.append(scales * component.structure.natural_values(part))
+        if self.profiled:
+            out.append(torch.tensor([sigma2], dtype=self.y.dtype))
+        return torch.cat(out)
 
     @property
     def all_components(self) -> tuple[Component, ...]:
-        """The random terms and the residual."""
-        return (*self.terms, self.residual)
+        """The random terms and the parts of the residual."""
+        return (*self.terms, *self.residuals)
+
+    @cached_property
+    def residual_variance(self) -> Tensor:
+        """Known part of each row's residual variance, (n,): 1 / w, and 1 where rows have no weights."""
+        own = [r.variance for r in self.residuals if isinstance(r, IndependentResidual)]
+        return own[0] if len(own) == 1 and len(self.residuals) == 1 else torch.ones(self.n, dtype=self.y.dtype)

@@ -27,6 +27,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("covariance",),
     ("relationship",),
     ("model",),
+    ("structures",),
     ("assembly",),
     ("engines",),
     ("reml",),

@@ -1,21 +1,39 @@
-"""Covariance structures Sigma(theta) and the components Z (Sigma (x) I) Z' and R that they make of V."""
+"""Covariance structures Sigma(theta) and the components Z (Sigma (x) K) Z' and R that they make of V."""
 
 from __future__ import annotations
 
+from openreml_core.covariance.antedependence import Antedependence
 from openreml_core.covariance.cholesky import CholeskyStructure, Diagonal, Unstructured
-from openreml_core.covariance.propagated import IndependentResidual, Propagated
+from openreml_core.covariance.components import BlockResidual, GroupedTerm, IndependentResidual
+from openreml_core.covariance.correlation import Correlation, ScaledCorrelation
+from openreml_core.covariance.factor_analytic import FactorAnalytic
+from openreml_core.covariance.separable import Separable
+from openreml_core.covariance.serial import AR1, AR2, Toeplitz
+from openreml_core.covariance.spatial import Exponential, Gaussian, Matern, Spherical
 from openreml_core.covariance.structure import NaturalParameter, Structure
-
-#: Structures a random term may name, and what each is for.
-STRUCTURES: dict[str, type[CholeskyStructure]] = {"us": Unstructured, "diag": Diagonal}
+from openreml_core.covariance.symmetric import Equicorrelation, Independent
 
 __all__ = [
-    "STRUCTURES",
+    "AR1",
+    "AR2",
+    "Antedependence",
+    "BlockResidual",
     "CholeskyStructure",
+    "Correlation",
     "Diagonal",
+    "Equicorrelation",
+    "Exponential",
+    "FactorAnalytic",
+    "Gaussian",
+    "GroupedTerm",
+    "Independent",
     "IndependentResidual",
+    "Matern",
     "NaturalParameter",
-    "Propagated",
+    "ScaledCorrelation",
+    "Separable",
+    "Spherical",
     "Structure",
+    "Toeplitz",
     "Unstructured",
 ]

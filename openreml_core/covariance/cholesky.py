@@ -72,11 +72,15 @@ class CholeskyStructure(Structure):
         same_column = self.columns[:, None] == self.columns[None, :]
         return 2.0 * m[self.rows[:, None], self.rows[None, :]] * same_column
 
-    def natural_values(self, sigma: Tensor) -> Tensor:
-        return sigma[self.rows, self.columns]
+    def natural_values(self, theta: Tensor) -> Tensor:
+        return self.matrix(theta)[self.rows, self.columns]
 
-    def natural_derivative(self, sigma: Tensor) -> Tensor:
-        out = torch.zeros(self.n_parameters, self.size, self.size, dtype=sigma.dtype)
+    def typical(self, scale: Tensor) -> Tensor:
+        # An off-diagonal element L_ab multiplies the same effect as L_aa: it has row a's scale.
+        return scale[self.rows]
+
+    def natural_derivative(self, theta: Tensor) -> Tensor:
+        out = torch.zeros(self.n_parameters, self.size, self.size, dtype=theta.dtype)
         which = torch.arange(self.n_parameters)
         out[which, self.rows, self.columns] = 1.0
         out[which, self.columns, self.rows] = 1.0
@@ -89,7 +93,7 @@ class CholeskyStructure(Structure):
         return semidefinite_factor(sigma)[self.rows, self.columns]
 
     def em_update(self, theta: Tensor, sigma: Tensor) -> Tensor:
-        return self.from_natural(self.natural_values(sigma))
+        return self.from_natural(sigma[self.rows, self.columns])
 
     def boundary(self, theta: Tensor, scale: Tensor, tolerance: float = 1e-4) -> tuple[str, ...]:
         factor = self.factor(theta)

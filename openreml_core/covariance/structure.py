@@ -32,12 +32,15 @@ class NaturalParameter:
         The effect it belongs to, or the pair of them (``name2`` is empty for a variance).
     scales : bool
         Whether it is proportional to the residual variance (variances and covariances are, correlations are not).
+    label : str
+        Its name within its term where that is not ``kind(name1, name2)``: ``"ar1(row).rho"``.
     """
 
     kind: str
     name1: str
     name2: str = ""
     scales: bool = True
+    label: str = ""
 
 
 class Structure(ABC):
@@ -88,16 +91,25 @@ class Structure(ABC):
         """Sigma(theta), (k, k)."""
 
     @abstractmethod
-    def natural_values(self, sigma: Tensor) -> Tensor:
-        """The natural parameters of a given Sigma, (m,)."""
+    def natural_values(self, theta: Tensor) -> Tensor:
+        """The natural parameters, (m,), in the units of ``matrix(theta)``."""
 
     @abstractmethod
     def from_natural(self, values: Tensor) -> Tensor:
-        """Free parameters with the given natural ones, the inverse of ``natural_values(matrix(theta))``."""
+        """Free parameters with the given natural ones, the inverse of ``natural_values``."""
 
     @abstractmethod
-    def natural_derivative(self, sigma: Tensor) -> Tensor:
+    def natural_derivative(self, theta: Tensor) -> Tensor:
         """dSigma / d natural parameter, (m, k, k)."""
+
+    def typical(self, scale: Tensor) -> Tensor:
+        """Size (m,) of each free parameter, for the optimiser's region; ``scale`` (k,) as for ``start``."""
+        return self.start(scale).abs().clamp_min(1e-300)
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Lower and upper bounds (m,) of the free parameters; none by default."""
+        wide = torch.full((self.n_parameters,), torch.inf, dtype=torch.float64)
+        return -wide, wide
 
     @abstractmethod
     def boundary(self, theta: Tensor, scale: Tensor, tolerance: float = 1e-4) -> tuple[str, ...]:
@@ -111,9 +123,8 @@ class Structure(ABC):
     def settle(self, theta: Tensor, scale: Tensor, tolerance: float = 1e-4) -> Tensor:
         """Free parameters in their canonical form, with those within ``tolerance`` of a boundary put on it."""
 
-    @abstractmethod
-    def em_update(self, theta: Tensor, sigma: Tensor) -> Tensor:
-        """Free parameters of the M-step, given the mean (co)variance of the effects in the E-step.
+    def em_update(self, theta: Tensor, sigma: Tensor) -> Tensor | None:
+        """Free parameters of the M-step, given the mean (co)variance of the effects in the E-step; None without a formula.
 
         Parameters
         ----------
@@ -122,6 +133,7 @@ class Structure(ABC):
         sigma : Tensor of shape (k, k)
             Mean over the levels of E[u u' | y].
         """
+        return None
 
     def derivative(self, theta: Tensor) -> Tensor:
         """dSigma / d theta, (m, k, k); by forward-mode autograd unless a structure knows better."""

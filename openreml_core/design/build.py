@@ -39,6 +39,7 @@ def build_design(
     missing: str = "drop",
     known_groups: Collection[str] = (),
     plain_residual: bool = True,
+    extra: Collection[str] = (),
 ) -> Design:
     """Build the arrays of a model.
 
@@ -58,6 +59,8 @@ def build_design(
         Groupings whose covariance is given; these may have as many levels as there are rows.
     plain_residual : bool
         Whether the residual is independent and of one variance.
+    extra : collection of str
+        Further columns that the model uses: the residual's positions and sections.
 
     Returns
     -------
@@ -76,7 +79,7 @@ def build_design(
     if missing not in ("drop", "error"):
         raise ModelError(f"missing={missing!r} is not known.", hint="Choose 'drop' or 'error'.")
     read = formula if isinstance(formula, Formula) else parse_formula(formula, tuple(whole.own))
-    used = dict.fromkeys(read.columns)
+    used = dict.fromkeys([*read.columns, *extra])
     for name in used:
         whole.name(name)
     given: dict[str, np.ndarray] = {}

@@ -16,7 +16,6 @@ import math
 import torch
 from torch import Tensor
 
-from openreml_core.covariance import Propagated
 from openreml_core.engines.engine import Evaluation, NotPositiveDefinite, RandomEffects
 from openreml_core.model import MixedModel
 
@@ -116,13 +115,13 @@ class MarginalEngine:
         """AI = f' P f / 2 with P = P~ / sigma2 and V's derivatives in its natural parameters."""
         model = self.model
         py = at.project(model.centred[:, None])[:, 0] / at.sigma2
-        sigmas = model.sigmas(at.theta, at.sigma2)
-        f = torch.column_stack(
-            [
-                c.working_variates(c.structure.natural_derivative(sigma), py)
-                for c, sigma in zip(model.all_components, sigmas, strict=True)
-            ]
-        )
+        variates = []
+        for c, part in zip(model.components, model.split(at.theta), strict=True):
+            scales = torch.tensor([1.0 if q.scales else at.sigma2 for q in c.structure.natural], dtype=py.dtype)
+            variates.append(scales * c.working_variates(c.structure.natural_derivative(part), py))
+        if model.profiled:
+            variates.append(model.residuals[0].apply(torch.ones(1, 1, dtype=py.dtype), py[:, None]))
+        f = torch.column_stack(variates)
         return f.T @ at.project(f) / (2 * at.sigma2)
 
     def _derivative_times(self, at: Evaluation, w: Tensor) -> list[Tensor]:
@@ -175,8 +174,8 @@ class MarginalEngine:
             out.append(
                 RandomEffects(
                     blup=(sigma @ term.collect(py))[:, :, 0],
-                    conditional=at.sigma2 * _shrunk(term, sigma, v_inverse),
-                    prediction=at.sigma2 * _shrunk(term, sigma, p),
+                    conditional=at.sigma2 * term.shrunk(sigma, v_inverse),
+                    prediction=at.sigma2 * term.shrunk(sigma, p),
                 )
             )
         return tuple(out)
@@ -189,9 +188,3 @@ class MarginalEngine:
         for term, part in zip(model.terms, model.split(at.theta), strict=False):
             out += term.apply(term.structure.matrix(part), py)[:, 0]
         return out
-
-
-def _shrunk(term: Propagated, sigma: Tensor, inner: Tensor) -> Tensor:
-    """Sigma - Sigma (Z_j' inner Z_j) Sigma for every level j: (q, k, k)."""
-    same = term.codes[:, None] == term.codes[None, :]
-    return sigma - sigma @ term.collect((inner * same) @ term.basis) @ sigma

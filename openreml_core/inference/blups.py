@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from openreml_core.covariance import Propagated
+from openreml_core.covariance import GroupedTerm
 from openreml_core.engines import RandomEffects
 
 
-def blup_table(term: Propagated, effects: RandomEffects, sigma: np.ndarray, level: float = 0.95) -> pd.DataFrame:
+def blup_table(term: GroupedTerm, effects: RandomEffects, sigma: np.ndarray, level: float = 0.95) -> pd.DataFrame:
     """The table of ``fit.random_effects(term)``: a row per level and effect.
 
     Parameters
     ----------
-    term : Propagated
+    term : GroupedTerm
     effects : RandomEffects
     sigma : array of shape (k, k)
         The term's covariance matrix on the scale of the data.

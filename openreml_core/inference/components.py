@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from openreml_core.covariance import IndependentResidual
 from openreml_core.model import Component
 from openreml_core.reml import Estimates
 
@@ -42,15 +43,14 @@ def natural_estimates(estimates: Estimates) -> NaturalEstimates:
     """Read the natural parameters and their covariance off the estimates."""
     engine, at, model = estimates.engine, estimates.at, estimates.engine.model
     bounds: list[str] = []
-    unit = 1.0 if model.profiled else model.typical_deviation
     for component, part, where in zip(model.components, model.split(at.theta), model.slices, strict=True):
         if component.structure.n_parameters and not estimates.free[where].any():
             bounds += ["held"] * component.structure.n_parameters
         else:
-            bounds += component.structure.boundary(part, component.scale * unit)
+            bounds += component.structure.boundary(part, component.scale * model.unit)
     bounds += [""] * (len(model.parameter_names) - len(bounds))
     # A correlation at its bound still leaves V differentiable in the covariance: only zeros and held values drop out.
-    inside = np.array([b not in ("at zero", "held") for b in bounds])
+    inside = np.array([b not in ("at zero", "held", "at its bound", "no variance") for b in bounds])
     information = engine.natural_information(at).numpy()
     covariance = np.full(information.shape, np.nan)
     covariance[np.ix_(inside, inside)] = _inverse(information[np.ix_(inside, inside)])
@@ -68,15 +68,15 @@ def _inverse(information: np.ndarray) -> np.ndarray:
 
 def component_table(estimates: Estimates, natural: NaturalEstimates) -> pd.DataFrame:
     """The table of ``fit.variance_components()``: a row per natural parameter, then the correlations of each term."""
-    model = estimates.engine.model
+    model, at = estimates.engine.model, estimates.at
+    sigmas = model.sigmas(at.theta, at.sigma2)
+    total = sum(float((c.average * s).sum()) for c, s in zip(model.all_components, sigmas, strict=True))
     rows, position = [], 0
     for component in model.all_components:
         m = component.structure.n_parameters
-        here = slice(position, position + m)
-        rows += _rows(component, natural, here)
+        rows += _rows(component, natural, slice(position, position + m))
         position += m
     table = pd.DataFrame(rows, columns=COLUMNS)
-    total = table["percent"].sum()
     table["percent"] = 100 * table["percent"] / total if total > 0 else np.nan
     return table
 
@@ -85,8 +85,8 @@ def _rows(component: Component, natural: NaturalEstimates, here: slice) -> list[
     structure, values = component.structure, natural.values[here]
     covariance, bounds = natural.covariance[here, here], natural.bounds[here]
     error = np.sqrt(np.diag(covariance))
-    share = _shares(component)
-    keyword = "id" if component.name == "residual" else structure.keyword
+    share = _shares(component, values)
+    keyword = "id" if isinstance(component, IndependentResidual) else structure.keyword
     rows: list[dict[str, object]] = []
     where = {(q.name1, q.name2): i for i, q in enumerate(structure.natural)}
     correlations = []
@@ -100,8 +100,8 @@ def _rows(component: Component, natural: NaturalEstimates, here: slice) -> list[
                 "kind": q.kind,
                 "estimate": values[i],
                 "std_error": error[i],
-                "std_dev": np.sqrt(values[i]) if q.kind == "variance" else np.nan,
-                "percent": values[i] * share.get((q.name1, q.name2), 0.0),
+                "std_dev": np.sqrt(values[i]) if q.kind.endswith("variance") and values[i] >= 0 else np.nan,
+                "percent": share[i],
                 "bound": bounds[i],
             }
         )
@@ -136,11 +136,21 @@ def _rows(component: Component, natural: NaturalEstimates, here: slice) -> list[
     return rows
 
 
-def _shares(component: Component) -> dict[tuple[str, str], float]:
-    """What one unit of a natural parameter adds to the variance of the average row."""
-    if component.name == "residual":
-        return {("units", ""): float(component.variance.mean())}  # type: ignore[union-attr]
-    cross = (component.basis.T @ component.basis / component.basis.shape[0]).tolist()  # type: ignore[union-attr]
-    names = component.structure.names
-    out = {(name, ""): cross[a][a] for a, name in enumerate(names)}
-    return out | {(names[b], names[a]): 2 * cross[a][b] for a in range(len(names)) for b in range(a)}
+def _shares(component: Component, values: np.ndarray) -> list[float]:
+    """What each natural parameter adds to the variance of the average row; NaN for what has no part of its own."""
+    names = list(component.structure.names)
+    cross = component.average.numpy()
+    place = {name: a for a, name in enumerate(names)}
+    out = []
+    for q, value in zip(component.structure.natural, values, strict=True):
+        if q.kind == "variance" and q.name1 not in place:
+            out.append(value * float(np.trace(cross)))
+        elif q.kind in ("variance", "specific variance"):
+            out.append(value * cross[place[q.name1], place[q.name1]])
+        elif q.kind == "covariance":
+            out.append(2 * value * cross[place[q.name1], place[q.name2]])
+        elif q.kind == "loading":
+            out.append(value**2 * cross[place[q.name1], place[q.name1]])
+        else:
+            out.append(np.nan)
+    return out

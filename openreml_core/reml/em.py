@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from openreml_core.engines import Evaluation
+from openreml_core.errors import ModelError
 from openreml_core.model import MixedModel
 
 
 def em_step(model: MixedModel, at: Evaluation) -> Tensor:
     """theta after one EM step from an evaluation; relative to the new residual variance when that is profiled out."""
     sigmas = model.sigmas(at.theta, at.sigma2)
-    counts = [len(t.levels) for t in model.terms] + [model.n]
+    counts = [c.copies for c in model.all_components]
     updated = []
     for sigma, m, count in zip(sigmas, at.pairings, counts, strict=True):
         # The pairings are with V~ = V / sigma2, hence the division.
@@ -31,6 +32,13 @@ def em_step(model: MixedModel, at: Evaluation) -> Tensor:
     if not scale > 0:
         raise ArithmeticError("the EM step left no residual variance")
     parts = model.split(at.theta)
-    return model.join(
-        [c.structure.em_update(part, u / scale) for c, part, u in zip(model.components, parts, updated, strict=False)]
-    ).to(torch.float64)
+    parts = []
+    for component, part, u in zip(model.components, model.split(at.theta), updated, strict=False):
+        new = component.structure.em_update(part, u / scale)
+        if new is None:
+            raise ModelError(
+                f"EM has no step for the structure {component.structure.keyword} of *{component.name}*.",
+                hint="Fit it with algorithm='ai'.",
+            )
+        parts.append(new)
+    return model.join(parts).to(torch.float64)

@@ -141,7 +141,7 @@ def maximise(
     free : array of shape (m,), bool, optional
         Which parameters move; all by default.
     lower, upper : array of shape (m,), optional
-        Bounds; none by default.
+        Bounds; the structures' own by default.
     on_iteration : callable, optional
         Called with each TraceRow; returning False cancels.
     start_sentence : str
@@ -159,8 +159,8 @@ def maximise(
     """
     m = engine.model.n_theta
     free = np.ones(m, dtype=bool) if free is None else free
-    lower = np.full(m, -np.inf) if lower is None else lower
-    upper = np.full(m, np.inf) if upper is None else upper
+    lower = engine.model.bounds[0].numpy() if lower is None else lower
+    upper = engine.model.bounds[1].numpy() if upper is None else upper
     search = _Search(engine, free, on_iteration)
     try:
         at = engine.evaluate(start)
@@ -244,7 +244,7 @@ def _settled(engine: Engine, at: Evaluation, free: np.ndarray) -> Evaluation:
     """The canonical form of the estimates, what is within 1e-4 of a boundary on it, where that costs no likelihood."""
     model = engine.model
     parts = [
-        c.structure.settle(part, c.scale * (1.0 if model.profiled else model.typical_deviation))
+        c.structure.settle(part, c.scale * model.unit)
         for c, part in zip(model.components, model.split(at.theta), strict=True)
     ]
     theta = torch.where(torch.from_numpy(free), model.join(parts), at.theta)

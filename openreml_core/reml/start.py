@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openreml_core.covariance import CholeskyStructure, Structure
 from openreml_core.errors import ModelError, did_you_mean
 from openreml_core.model import Component, MixedModel
 
@@ -73,7 +74,7 @@ def start_theta(model: MixedModel, start: Mapping[str, Any] | None, held: Mappin
     if not residual > 0:
         raise ModelError("The residual variance cannot start at zero.", hint="Give a positive number for *residual*.")
     scale = residual if model.profiled else 1.0
-    default = {c.name: c.structure.natural_values(c.structure.matrix(c.structure.start(c.scale * residual**0.5)))
+    default = {c.name: c.structure.natural_values(c.structure.start(c.scale * residual**0.5))
                for c in model.all_components}  # fmt: skip
     parts = []
     for component in model.components:
@@ -122,7 +123,7 @@ def _natural(component: Component, value: Any, what: str) -> Tensor:
             raise ModelError(
                 f"{what} for *{component.name}* is not a symmetric matrix.", hint="Give a covariance matrix."
             )
-        values = structure.natural_values(torch.from_numpy(array))
+        values = _from_matrix(structure, torch.from_numpy(array))
     elif array.size == structure.n_parameters:
         values = torch.from_numpy(array.reshape(-1).copy())
     else:
@@ -137,3 +138,12 @@ def _natural(component: Component, value: Any, what: str) -> Tensor:
             f"{what} for *{component.name}* is no covariance matrix: {error}.", hint="Variances must not be negative."
         ) from None
     return values
+
+
+def _from_matrix(structure: Structure, sigma: Tensor) -> Tensor:
+    """Natural parameters of a given Sigma, for the structures that are read off it."""
+    if not isinstance(structure, CholeskyStructure):
+        raise ModelError(
+            f"A matrix cannot start the structure {structure.keyword}.", hint="Give its parameters in order instead."
+        )
+    return sigma[structure.rows, structure.columns]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openreml_core.covariance import Diagonal, IndependentResidual, Propagated, Structure, Unstructured
+from openreml_core.covariance import Diagonal, GroupedTerm, IndependentResidual, Structure, Unstructured
 from openreml_core.model import MixedModel
 
 
@@ -40,7 +40,7 @@ def simulated(
         basis = np.column_stack([np.ones(n), rng.normal(size=(n, k - 1)) * 3.0])
         y += cut * (basis * rng.normal(size=(q, k))[codes]).sum(axis=1)
         terms.append(
-            Propagated(
+            GroupedTerm(
                 name,
                 structure([f"e{j}" for j in range(k)]),
                 tuple(f"l{j}" for j in range(q)),
@@ -54,7 +54,7 @@ def simulated(
         torch.from_numpy(x),
         ("(Intercept)", "x1", "x2"),
         tuple(terms),
-        IndependentResidual(torch.from_numpy(1 / weights)),
+        (IndependentResidual(torch.from_numpy(1 / weights)),),
         method,
         profiled,
     )
@@ -87,7 +87,7 @@ def plain_criterion(model: MixedModel, theta: Tensor, sigma2: Tensor | float) ->
 
 
 def _plain_v(model: MixedModel, theta: Tensor) -> Tensor:
-    v = torch.diag(model.residual.variance) * (1.0 if model.profiled else theta[-1] ** 2)
+    v = torch.diag(model.residuals[0].variance) * (1.0 if model.profiled else theta[-1] ** 2)
     for term, part in zip(model.terms, model.split(theta), strict=False):
         q, k = len(term.levels), term.structure.size
         z = torch.zeros(model.n, q * k, dtype=torch.float64)

@@ -121,7 +121,7 @@ def test_blups_solve_the_mixed_model_equations(model):
         blocks.append(z.reshape(model.n, q * k))
         precisions.append(torch.kron(torch.eye(q, dtype=torch.float64), torch.linalg.inv(sigma).contiguous()))
     w = torch.cat(blocks, dim=1)
-    r_inverse = 1 / (model.residual.variance * float(sigmas[-1]))
+    r_inverse = 1 / (model.residuals[0].variance * float(sigmas[-1]))
     left = w.T @ (r_inverse[:, None] * w) + torch.block_diag(*precisions)
     inverse = torch.linalg.inv(left)
     solution = inverse @ w.T @ (r_inverse * model.y)
@@ -160,7 +160,7 @@ def test_natural_information_is_the_transformed_one(model):
 
 def test_a_mean_of_a_million_costs_no_digits():
     model = simulated(5, cut=1.0)
-    far = MixedModel(model.y + 1e6, model.X, model.fixed_names, model.terms, model.residual)
+    far = MixedModel(model.y + 1e6, model.X, model.fixed_names, model.terms, model.residuals)
     near_at, far_at = (MarginalEngine(m).evaluate(model.start()) for m in (model, far))
     assert far_at.criterion == pytest.approx(near_at.criterion, abs=1e-7)
     assert float(far_at.beta[0] - near_at.beta[0]) == pytest.approx(1e6, rel=1e-12)
@@ -168,6 +168,6 @@ def test_a_mean_of_a_million_costs_no_digits():
 
 def test_an_indefinite_v_is_refused_not_mended():
     model = simulated(5)
-    bad = MixedModel(model.y, model.X, model.fixed_names, model.terms, type(model.residual)(-model.residual.variance))
+    bad = MixedModel(model.y, model.X, model.fixed_names, model.terms, (type(model.residuals[0])(-model.residuals[0].variance),))
     with pytest.raises(NotPositiveDefinite):
         MarginalEngine(bad).evaluate(0.1 * model.start())

@@ -54,7 +54,7 @@ class TestStructure:
 
     def test_natural_parameters_make_the_trip_and_come_back(self, structure, theta):
         sigma = structure.matrix(theta)
-        values = structure.natural_values(sigma)
+        values = structure.natural_values(theta)
         assert len(values) == len(structure.natural) == structure.n_parameters
         again = structure.matrix(structure.from_natural(values))
         torch.testing.assert_close(again, sigma, rtol=1e-10, atol=1e-12)
@@ -62,7 +62,7 @@ class TestStructure:
     def test_natural_derivative(self, structure, theta):
         """Sigma is linear in its natural parameters: the derivatives, weighted with their values, are Sigma."""
         sigma = structure.matrix(theta)
-        whole = torch.einsum("m,mab->ab", structure.natural_values(sigma), structure.natural_derivative(sigma))
+        whole = torch.einsum("m,mab->ab", structure.natural_values(theta), structure.natural_derivative(theta))
         torch.testing.assert_close(whole, sigma, rtol=1e-10, atol=1e-12)
 
     def test_settling_changes_the_factor_not_the_matrix(self, structure, theta):
