@@ -42,12 +42,13 @@ def read_scores(table: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...], 
 def _individuals(table: pd.DataFrame) -> tuple[pd.Series | pd.Index, pd.DataFrame]:
     """Return the names of the individuals and the columns of scores.
 
-    The index holds them unless it merely numbers the rows; then the first column does.
+    The index holds them unless it merely numbers the rows (and has no name); then the first column does.
     """
     first = table.iloc[:, 0]
     numeric = types.is_numeric_dtype(first.dtype)
-    numbered = isinstance(table.index, pd.RangeIndex)
-    if not numbered and types.is_integer_dtype(table.index.dtype) and table.index.name is None:
+    unnamed = table.index.name is None
+    numbered = unnamed and isinstance(table.index, pd.RangeIndex)
+    if not numbered and unnamed and types.is_integer_dtype(table.index.dtype):
         numbered = not numeric  # rows were taken out of a numbered table
     if numbered:
         if numeric and (

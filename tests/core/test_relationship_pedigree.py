@@ -115,7 +115,7 @@ def test_a_parent_of_both_sexes():
 
 def test_large_pedigree_in_little_memory():
     rng = np.random.default_rng(1)
-    n, size = 20_000, 1_000
+    n, size = 10_000, 1_000
     born = np.arange(size, n)
     first = (born // size - 1) * size
     sire, dam = first + rng.integers(0, 40, len(born)), first + rng.integers(40, size, len(born))
@@ -128,10 +128,7 @@ def test_large_pedigree_in_little_memory():
     alone = pedigree.ancestors_of(few)
     assert len(alone) < n
     np.testing.assert_allclose(alone.matrix(few), pedigree.matrix(few), atol=1e-13)
-    x = np.zeros(n)
-    x[[pedigree.labels.index(few[0])]] = 1.0
-    column = pedigree.inverse().matrix @ pedigree.matrix([*few, "1"]).to_numpy()[0, 0].repeat(n)
-    assert np.isfinite(column).all()
+    assert pedigree.inverse().matrix.nnz <= 9 * n
 
 
 # --- how tables are read ---------------------------------------------------------------------------------------------
