@@ -30,7 +30,7 @@ from openreml_core.reml import Estimates, trace_frame
 from openreml_core.report import broom
 from openreml_core.report.code import to_code
 from openreml_core.report.summary import summary_html, summary_text
-from openreml_core.report.words import boundary_sentences
+from openreml_core.report.words import NO_RESIDUAL, boundary_sentences, rank_sentence, unknown_sentences
 
 #: Columns of a saved fit that hold weights and offset given as numbers.
 OWN_WEIGHTS, OWN_OFFSET = "(weights)", "(offset)"
@@ -188,9 +188,13 @@ class MixedModelFit:
     @property
     def singular(self) -> bool:
         """Whether some variance is zero, or some covariance matrix has lost rank."""
-        model, at = self._model, self.estimates.at
-        parts = zip(model.terms, model.split(at.theta), strict=False)
-        return any(t.structure.is_singular(part, t.scale * model.unit) for t, part in parts)
+        return bool(self._singular_terms)
+
+    @cached_property
+    def _singular_terms(self) -> tuple[str, ...]:
+        model = self._model
+        parts = zip(model.terms, model.split(self.estimates.at.theta), strict=False)
+        return tuple(t.name for t, part in parts if t.structure.is_singular(part, t.scale * model.unit))
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -198,7 +202,13 @@ class MixedModelFit:
         out = list(self.design.warnings)
         if not self.converged:
             out.insert(0, self.message)
-        return (*out, *boundary_sentences(self.variance_components()))
+        components = self.variance_components()
+        out += [*boundary_sentences(components), *unknown_sentences(components)]
+        marked = set(components.loc[components["bound"] != "", "group"])
+        out += [rank_sentence(term) for term in self._singular_terms if term not in marked]
+        if self.random_terms and self.sigma < 1e-6 * self._model.typical_deviation:
+            out.append(NO_RESIDUAL)
+        return tuple(out)
 
     @cached_property
     def trace(self) -> pd.DataFrame:

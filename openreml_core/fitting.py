@@ -128,8 +128,11 @@ def fit(
         contrasts=contrasts,
         missing=missing,
         known_groups=tuple(relations),
-        plain_residual=known.is_plain,
+        plain_residual=known.is_plain and weights is None and "residual" not in (fixed or {}),
         extra=known.columns,
+    )
+    specification = replace(
+        specification, contrasts={k: v for k, v in specification.contrasts.items() if k in design.frame.columns}
     )
     matrices = {name: relationship_matrix(value, _levels(design, name)) for name, value in relations.items()}
     # A parameter held, or a residual variance to start from, has its own scale: then nothing is profiled out.
@@ -143,6 +146,8 @@ def fit(
     )
     held = given_values(model, fixed or {}, what="fixed")
     theta = start_theta(model, start, held)
+    if algorithm != "ai" and bool((theta == 0).all()) and model.n_theta:
+        raise ModelError("EM cannot leave variances of zero.", hint="Start it from positive variances.")
     estimates = maximise(
         choose_engine(engine, model),
         theta,

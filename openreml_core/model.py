@@ -108,8 +108,8 @@ class MixedModel:
 
     @property
     def unit(self) -> float:
-        """The residual standard deviation that free parameters are sized by: 1 where they are relative to it."""
-        return 1.0 if self.profiled else self.typical_deviation
+        """The residual standard deviation that free parameters are sized by, of the average row."""
+        return float(self.residual_variance.mean().sqrt()) if self.profiled else self.typical_deviation
 
     @cached_property
     def scale(self) -> Tensor:
@@ -119,7 +119,7 @@ class MixedModel:
     def start(self) -> Tensor:
         """Scale-free starting values: every effect of every term adds as much to the average row as the residual does."""
         parts = len(self.terms) + (2 if any(r.name == "units" for r in self.residuals) else 1)
-        share = 1.0 if self.profiled else self.typical_deviation / parts**0.5
+        share = self.unit if self.profiled else self.unit / parts**0.5
         return self.join([c.structure.start(c.scale * share) for c in self.components])
 
     @cached_property

@@ -187,7 +187,7 @@ def _section_structure(factors: list[ResidualFactor], places: pd.DataFrame, term
     if len(factors) == 1:
         factor = factors[0]
         names = [str(v) for v in places[factor.variables[0]]]
-        order = int(dict(factor.options).get("k", 1))  # type: ignore[arg-type]
+        order = int(dict(factor.options).get("k", 1))
         whole: dict[str, Callable[[], Structure]] = {
             "us": lambda: Unstructured(names),
             "diag": lambda: Diagonal(names),
@@ -227,7 +227,7 @@ def _correlation(factor: ResidualFactor, places: pd.DataFrame) -> Correlation:
     coordinates = torch.from_numpy(np.column_stack([_numbers(places[v], factor) for v in factor.variables]))
     aniso = bool(options.get("aniso", False))
     if factor.structure == "matern":
-        nu = float(options.get("nu", 1.5))  # type: ignore[arg-type]
+        nu = float(options.get("nu", 1.5))
         if nu not in (0.5, 1.5, 2.5):
             raise FormulaError(f"{factor.text}: nu is {nu:g}.", hint="Choose 0.5, 1.5 or 2.5.")
         return Matern(coordinates, nu=nu, aniso=aniso)

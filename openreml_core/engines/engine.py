@@ -58,6 +58,8 @@ class Evaluation:
         <S, component> = <M, Sigma>: M (k, k) of every random term and of the residual.
     project : callable
         P~ W for W (n, c).
+    condition : float
+        About how ill-conditioned V~ is: how far rounding reaches into the criterion.
     """
 
     theta: Tensor
@@ -70,6 +72,7 @@ class Evaluation:
     curvature: Tensor
     pairings: tuple[Tensor, ...]
     project: Callable[[Tensor], Tensor]
+    condition: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

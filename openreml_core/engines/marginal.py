@@ -53,7 +53,7 @@ class MarginalEngine:
         model, df = self.model, self.model.degrees_of_freedom
         rss = float(rest @ rest)
         sigma2 = rss / df if model.profiled else 1.0
-        if not sigma2 > 0:
+        if not 0 < sigma2 < math.inf:
             raise NotPositiveDefinite
         log_det = 2 * float(factor.diagonal().log().sum())
         if model.method == "reml":
@@ -107,6 +107,7 @@ class MarginalEngine:
             curvature=torch.block_diag(*curvature) if curvature else torch.zeros(0, 0, dtype=py.dtype),
             pairings=pairings,
             project=project,
+            condition=float(factor.diagonal().max() / factor.diagonal().min()) ** 2,
         )
 
     # -- what inference needs -----------------------------------------------------------------------------------

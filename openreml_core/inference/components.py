@@ -16,6 +16,9 @@ from openreml_core.covariance import IndependentResidual
 from openreml_core.model import Component
 from openreml_core.reml import Estimates
 
+#: Mark of a parameter about which the data say nothing.
+UNKNOWN = "not identified"
+
 COLUMNS = ["group", "structure", "name1", "name2", "kind", "estimate", "std_error", "std_dev", "percent", "bound"]
 
 
@@ -50,20 +53,31 @@ def natural_estimates(estimates: Estimates) -> NaturalEstimates:
             bounds += component.structure.boundary(part, component.scale * model.unit)
     bounds += [""] * (len(model.parameter_names) - len(bounds))
     # A correlation at its bound still leaves V differentiable in the covariance: only zeros and held values drop out.
-    inside = np.array([b not in ("at zero", "held", "at its bound", "no variance") for b in bounds])
+    inside = np.array([b not in ("at zero", "held", "at its bound", "no variance") for b in bounds], dtype=bool)
     information = engine.natural_information(at).numpy()
-    covariance = np.full(information.shape, np.nan)
-    covariance[np.ix_(inside, inside)] = _inverse(information[np.ix_(inside, inside)])
+    covariance, unknown = _inverse(information, inside)
+    bounds = [UNKNOWN if u else b for u, b in zip(unknown, bounds, strict=True)]
     values = model.natural_values(at.theta, at.sigma2).numpy()
     return NaturalEstimates(model.parameter_names, values, covariance, tuple(bounds))
 
 
-def _inverse(information: np.ndarray) -> np.ndarray:
-    scale = np.sqrt(np.clip(np.diag(information), 1e-300, None))
-    scaled = information / np.outer(scale, scale)
-    if np.linalg.eigvalsh(scaled)[0] < 1e-12:
-        return np.full(information.shape, np.nan)
-    return np.linalg.inv(scaled) / np.outer(scale, scale)
+def _inverse(information: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """AI^-1 over the parameters inside, NaN elsewhere; and which of them the data say nothing about.
+
+    A parameter is unknown where a direction along which the information vanishes has a part of it.
+    """
+    covariance = np.full(information.shape, np.nan)
+    unknown = np.zeros(len(information), dtype=bool)
+    diagonal = np.diag(information)
+    unknown[inside & ~(diagonal > 0)] = True
+    while (kept := np.flatnonzero(inside & ~unknown)).size:
+        size = np.sqrt(diagonal[kept])
+        values, vectors = np.linalg.eigh(information[np.ix_(kept, kept)] / np.outer(size, size))
+        if values[0] > 1e-12:
+            covariance[np.ix_(kept, kept)] = (vectors / values) @ vectors.T / np.outer(size, size)
+            break
+        unknown[kept[np.abs(vectors[:, 0]) > 1e-3]] = True
+    return covariance, unknown
 
 
 def component_table(estimates: Estimates, natural: NaturalEstimates) -> pd.DataFrame:

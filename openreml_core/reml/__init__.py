@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from openreml_core.reml.maximise import Estimates, OnIteration, maximise
+from openreml_core.reml.maximise import Estimates, maximise
+from openreml_core.reml.search import OnIteration
 from openreml_core.reml.trace import TraceRow, trace_frame
 
 __all__ = ["Estimates", "OnIteration", "TraceRow", "maximise", "trace_frame"]

@@ -31,8 +31,7 @@ def em_step(model: MixedModel, at: Evaluation) -> Tensor:
     scale = float(updated[-1][0, 0]) if model.profiled else 1.0
     if not scale > 0:
         raise ArithmeticError("the EM step left no residual variance")
-    parts = model.split(at.theta)
-    parts = []
+    new_parts: list[Tensor] = []
     for component, part, u in zip(model.components, model.split(at.theta), updated, strict=False):
         new = component.structure.em_update(part, u / scale)
         if new is None:
@@ -40,5 +39,5 @@ def em_step(model: MixedModel, at: Evaluation) -> Tensor:
                 f"EM has no step for the structure {component.structure.keyword} of *{component.name}*.",
                 hint="Fit it with algorithm='ai'.",
             )
-        parts.append(new)
-    return model.join(parts).to(torch.float64)
+        new_parts.append(new)
+    return model.join(new_parts).to(torch.float64)

@@ -46,3 +46,30 @@ def boundary_sentences(components: pd.DataFrame) -> tuple[str, ...]:
                 "the data cannot tell the two effects apart. Written with ||, the term has no correlation to estimate."
             )
     return tuple(out)
+
+
+def unknown_sentences(components: pd.DataFrame) -> tuple[str, ...]:
+    """A sentence for every parameter about which the data say nothing."""
+    out = []
+    for row in components.itertuples():
+        if row.bound == "not identified" and row.kind != "correlation":
+            what = f"{row.kind} of {row.name1}" + (f" and {row.name2}" if row.name2 else "")
+            out.append(
+                f"The {what} over {row.group} cannot be estimated: these data say nothing about it. "
+                "Its number is arbitrary; write a term without it."
+            )
+    return tuple(out)
+
+
+def rank_sentence(term: str) -> str:
+    """What it means that a term's covariance matrix has lost rank without a plainer reason."""
+    return (
+        f"The covariance matrix of {term} has lost rank: some combination of its effects does not vary from level to level. "
+        "The fit is valid; a term with fewer effects, or written with ||, says the same with fewer parameters."
+    )
+
+
+NO_RESIDUAL = (
+    "The random effects reproduce the response: the residual variance is practically zero. "
+    "Check whether the response is computed from the groups, or leave a random term out."
+)

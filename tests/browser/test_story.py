@@ -11,12 +11,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.browser.visitor import CANCEL_SECONDS
+
 pytestmark = pytest.mark.browser
 
 FORMULA = "yield ~ rep + (1 | gen) + (1 | rep:block)"
 LONG = "yield ~ rep + (row || gen) + (1 | rep:block)"
-#: From the click on Cancel to the words on the page; the studio is asked for one second, a laden machine is given a little more.
-CANCEL_SECONDS = 1.5
 
 
 def test_from_a_file_to_plots(visit: Any, sample_dir: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.browser.visitor import CANCEL_SECONDS
 
 pytestmark = pytest.mark.browser
 
@@ -88,3 +91,26 @@ def go(visitor: Any, title: str) -> None:
         visitor.page.get_by_test_id("stExpandSidebarButton").click()
         link.wait_for()
     visitor.go(title)
+
+
+def test_a_fit_that_has_run_for_long_is_still_cancelled_at_once(visit: Any) -> None:
+    visitor = visit()
+    visitor.press("open_john_alpha")
+    visitor.go("Model")
+    visitor.type("model_text", "yield ~ rep + (row || gen) + (1 | rep:block)", "Control+Enter")
+    visitor.unfold("Options of the fit")
+    visitor.choose("option_algorithm", "EM")
+    visitor.type("option_limit", "100000", "Enter")
+    visitor.at("fit_now").get_by_role("button").click()
+    cancel = visitor.at("cancel_fit").get_by_role("button")
+    cancel.wait_for()
+    visitor.page.wait_for_function(PAST, arg=3000, timeout=120_000)  # thousands of iterations are drawn by now
+    began = time.monotonic()
+    cancel.click()
+    visitor.page.get_by_text("Cancelled after").wait_for()
+    assert time.monotonic() - began < CANCEL_SECONDS
+    assert visitor.faults == []
+
+
+#: The monitor's status line has come to this iteration.
+PAST = r"n => Number((document.body.innerText.match(/Iteration (\d+) · criterion/) || [0, 0])[1]) > n"

@@ -7,6 +7,8 @@ from typing import Any
 from urllib.parse import urlparse
 
 PATIENCE = 20_000  # milliseconds
+#: From a click on Cancel to the words on the page. The studio keeps within one second; a laden machine is given a little more.
+CANCEL_SECONDS = 1.5
 
 #: The script has not run, and nothing was still to be drawn, for this many milliseconds.
 QUIET = 300

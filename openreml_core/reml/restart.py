@@ -1,0 +1,60 @@
+"""Other starts, for when a variance has ended at zero: the likelihood may have a higher hill elsewhere.
+
+A likelihood of several variances can have more than one maximum, and a search that takes a variance to zero early may
+have taken the lower one (a random slope on a covariate far from its zero, without its fixed slope, is the usual case).
+The criterion is looked at over a coarse grid of the terms' sizes, which costs no derivatives, and the search is repeated
+from the best points.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openreml_core.engines import Engine, Evaluation, NotPositiveDefinite
+
+#: Sizes of a term's effects that are tried, relative to the residual's.
+SIZES = (0.3, 3.0, 30.0, 300.0)
+#: Rows beyond which terms are tried one at a time.
+MANY_ROWS = 500
+#: How many points of the grid are searched from.
+BEST = 3
+
+
+def collapsed(engine: Engine, at: Evaluation, free: np.ndarray) -> list[int]:
+    """Random terms that have a variance at zero though they were free."""
+    model = engine.model
+    out = []
+    parts = zip(model.terms, model.split(at.theta), model.slices, strict=False)
+    for i, (term, part, where) in enumerate(parts):
+        if free[where].any() and "at zero" in term.structure.boundary(part, term.scale * model.unit):
+            out.append(i)
+    return out
+
+
+def other_starts(engine: Engine, at: Evaluation, free: np.ndarray) -> list[Tensor]:
+    """The most promising points of the grid, best first; none where no variance is at zero."""
+    model = engine.model
+    zero = collapsed(engine, at, free)
+    if not zero:
+        return []
+    count = len(model.terms)
+    if count <= 3 and model.n <= MANY_ROWS:
+        grid = list(product(SIZES, repeat=count))
+    else:
+        grid = [tuple(size if i == z else 1.0 for i in range(count)) for z in zero for size in SIZES]
+    found: list[tuple[float, int, Tensor]] = []
+    for number, sizes in enumerate(grid):
+        parts = []
+        for i, component in enumerate(model.components):
+            size = sizes[i] if i < count else 1.0
+            parts.append(component.structure.start(component.scale * model.unit * size))
+        theta = torch.where(torch.from_numpy(free), model.join(parts), at.theta)
+        try:
+            found.append((engine.criterion(theta), number, theta))
+        except NotPositiveDefinite:
+            continue
+    return [theta for _, _, theta in sorted(found, key=lambda f: f[:2])[:BEST]]

@@ -1,0 +1,222 @@
+"""One search: from a start to where no step raises the likelihood any more.
+
+Each step's matrix is H = AI - w C (see engines/engine.py): the average information and the curvature that the parameters
+add, the profiled sigma2 eliminated from it. Steps that do not raise the likelihood, or lead where V is not positive
+definite, are rejected, shown in the trace, and the region shrinks. Where the average information has misjudged, or is
+slow, the exact second derivatives take its place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openreml_core.engines import Engine, Evaluation, NotPositiveDefinite
+from openreml_core.errors import ConvergenceError, FitCancelled
+from openreml_core.reml import convergence
+from openreml_core.reml.convergence import Verdict
+from openreml_core.reml.em import em_step
+from openreml_core.reml.trace import AI, EM, NEWTON, REJECTED, SHORTENED, START, TraceRow, sentence
+from openreml_core.reml.trust_region import ACCEPT, Array, Step, next_radius, solve_bounded
+
+OnIteration = Callable[[TraceRow], object]
+EM_FIRST = 3
+#: Where a step brings less or more than this of what the average information promised, the exact second derivatives
+#: take its place: far from the optimum AI may not see that a stationary point is a saddle.
+TRUST = (0.25, 3.0)
+#: Iterations after which average information is slow enough to be replaced too.
+PATIENCE = 10
+#: A region this small means that rounding decides about steps.
+SMALLEST = 1e-10
+
+
+@dataclass
+class Search:
+    """A search and its trace.
+
+    Attributes
+    ----------
+    engine : Engine
+    free : array of shape (m,), bool
+        Which parameters move.
+    lower, upper : array of shape (m,)
+        Bounds.
+    algorithm : {"ai", "em", "ai-em"}
+    max_iterations : int
+    on_iteration : callable, optional
+        Called with each row; returning False cancels.
+    """
+
+    engine: Engine
+    free: np.ndarray
+    lower: Array
+    upper: Array
+    algorithm: str = "ai"
+    max_iterations: int = 100
+    on_iteration: OnIteration | None = None
+    radius: float = 1.0
+    newton: bool = False
+    quiet: int = 0  # steps in a row that changed nothing beyond rounding
+    rows: list[TraceRow] = field(default_factory=list)
+    began: float = field(default_factory=time.perf_counter)
+
+    # -- the steps ----------------------------------------------------------------------------------------------
+
+    def run(self, start: Tensor, why: str = "") -> tuple[Evaluation, Verdict]:
+        """Search from ``start``; ``why`` is what the trace says of it.
+
+        Raises
+        ------
+        ConvergenceError
+            When V is not positive definite, or not a number, at the start.
+        FitCancelled
+        """
+        try:
+            at = self.engine.evaluate(start)
+        except NotPositiveDefinite:
+            raise ConvergenceError(
+                "V is not positive definite at the starting values.",
+                hint="Give other starting values, or bring response and covariates to ordinary units.",
+            ) from None
+        self.record(at, START, float("nan"), float("nan"), why=why)
+        while True:
+            em_now = self.algorithm == "em" or (self.algorithm == "ai-em" and self._count < EM_FIRST)
+            proposal = self._propose(at, em_now)
+            verdict = self._verdict(at, proposal, em_now)
+            if verdict is not None:
+                return at, verdict
+            at = self._advance(at, proposal, em_now)
+
+    def _propose(self, at: Evaluation, em_now: bool) -> Step:
+        if not em_now and self._count >= PATIENCE:
+            self.newton = True
+        theta = at.theta.numpy()
+        # Parameters that are held are pinned by bounds that meet.
+        low, high = np.where(self.free, self.lower, theta), np.where(self.free, self.upper, theta)
+        gradient, radius = np.where(self.free, -at.score.numpy(), 0.0), 1e3 if em_now else self.radius
+        try:
+            return solve_bounded(gradient, self.hessian(at), self.size(at.theta), radius, theta, low, high)
+        except np.linalg.LinAlgError:
+            raise ConvergenceError(
+                "The likelihood's derivatives are not numbers.", hint="Bring response and covariates to ordinary units."
+            ) from None
+
+    def _verdict(self, at: Evaluation, proposal: Step, em_now: bool) -> Verdict | None:
+        count, steepness = self._count, self.scaled_gradient(at)
+        near = proposal.inside and proposal.gain < convergence.GAIN
+        if near and em_now and count:
+            return convergence.settled_em(count, proposal.gain)
+        if near and steepness < convergence.GRADIENT:
+            return convergence.optimum(count, steepness)
+        if self.quiet >= 2:
+            return convergence.rounding(count, steepness)
+        if count >= self.max_iterations:
+            return convergence.exhausted(self.max_iterations, proposal.gain, steepness, em_now)
+        if self.radius < SMALLEST:
+            whole = self._whole_gain(at)
+            return convergence.rounding(count, steepness) if whole < 1e-6 else convergence.stuck(count, steepness)
+        return None
+
+    def _whole_gain(self, at: Evaluation) -> float:
+        """What an unrestricted step promises."""
+        kept, self.radius = self.radius, 1e3
+        gain = self._propose(at, em_now=False).gain
+        self.radius = kept
+        return gain
+
+    def _advance(self, at: Evaluation, proposal: Step, em_now: bool) -> Evaluation:
+        size = self.size(at.theta)
+        length = float(np.linalg.norm(proposal.step / size))
+        noise = 1e-13 * max(1.0, abs(at.criterion), float(self.engine.model.n)) * max(1.0, 1e-6 * at.condition)
+        if em_now:
+            theta = torch.where(torch.from_numpy(self.free), em_step(self.engine.model, at), at.theta)
+            kind = EM
+        else:
+            theta = at.theta + torch.from_numpy(proposal.step)
+            kind = NEWTON if self.newton else AI if proposal.inside else SHORTENED
+        try:
+            trial: Evaluation | None = self.engine.evaluate(theta)
+        except NotPositiveDefinite:
+            trial = None
+        change = trial.criterion - at.criterion if trial is not None else float("nan")
+        promised = 2 * proposal.gain
+        ratio = -change / promised if promised > noise else (1.0 if change <= noise else -1.0)
+        if trial is None or not np.isfinite(change) or (not em_now and ratio < ACCEPT and change > noise):
+            why = f"the criterion would rise by {change:.3g}"
+            if trial is None or not np.isfinite(change):
+                why = "the covariance matrix is not positive definite there"
+            self.radius = next_radius(self.radius, -1.0, length)
+            self.record(at, REJECTED, 0.0, ratio, why=why)
+            self.newton = True
+            return at
+        if not em_now:
+            self.radius = next_radius(self.radius, ratio, length)
+            if promised > noise and not TRUST[0] <= ratio <= TRUST[1]:
+                self.newton = True
+        self.quiet = self.quiet + 1 if abs(change) <= noise and promised <= 10 * noise else 0
+        self.record(trial, kind, change, ratio if not em_now else float("nan"))
+        return trial
+
+    # -- what a step needs --------------------------------------------------------------------------------------
+
+    @property
+    def _count(self) -> int:
+        return len(self.rows) - 1
+
+    def size(self, theta: Tensor) -> Array:
+        """Size of each parameter: its own magnitude, but not below a tenth of a typical one."""
+        return torch.maximum(theta.abs(), 0.1 * self.engine.model.scale).numpy()
+
+    def scaled_gradient(self, at: Evaluation) -> float:
+        """Largest |score| x size over the free parameters."""
+        scaled = np.abs(at.score.numpy() * self.size(at.theta))[self.free]
+        return float(scaled.max()) if scaled.size else 0.0
+
+    def hessian(self, at: Evaluation) -> Array:
+        """H = AI - w C, or the exact -d2l once the search has turned to Newton; the profiled sigma2 eliminated."""
+        model = self.engine.model
+        m = model.n_theta
+        if self.newton:
+            information = self.engine.observed_information(at).numpy()
+            h = information[:m, :m]
+        else:
+            information = at.information.numpy()
+            weights = [[c.structure.curvature_weight] * c.structure.n_parameters for c in model.components]
+            w = np.concatenate(weights or [[]])
+            h = information[:m, :m] - np.sqrt(np.outer(w, w)) * at.curvature.numpy()
+        if model.profiled:
+            h = h - np.outer(information[:m, m], information[:m, m]) / information[m, m]
+        return 0.5 * (h + h.T)
+
+    # -- the trace ----------------------------------------------------------------------------------------------
+
+    def record(self, at: Evaluation, step: str, change: float, ratio: float, why: str = "") -> None:
+        """Add a row and tell the caller, who may cancel."""
+        model = self.engine.model
+        values = dict(zip(model.parameter_names, model.natural_values(at.theta, at.sigma2).tolist(), strict=True))
+        before = self.rows[-1].parameters if self.rows else {}
+        zero = [name for name, v in values.items() if v == 0 and before.get(name, 0) != 0 and ".covariance" not in name]
+        row = TraceRow(
+            iteration=len(self.rows),
+            criterion=at.criterion,
+            change=change,
+            gradient=self.scaled_gradient(at),
+            radius=self.radius,
+            ratio=ratio,
+            step=step,
+            parameters=values,
+            seconds=time.perf_counter() - self.began,
+            sentence=sentence(step, change=change, ratio=ratio, radius=self.radius, zero=zero, why=why),
+        )
+        self.tell(row)
+
+    def tell(self, row: TraceRow) -> None:
+        """Keep a row and show it to the caller."""
+        self.rows.append(row)
+        if self.on_iteration is not None and self.on_iteration(row) is False:
+            raise FitCancelled(self.rows)
