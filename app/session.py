@@ -40,7 +40,7 @@ class Dataset:
     digest: str
     proposal: str
     note: str = ""
-    _prepared: tuple[Any, pd.DataFrame] | None = field(default=None, repr=False)
+    _prepared: tuple[Any, pd.DataFrame, dict[str, str]] | None = field(default=None, repr=False)
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -48,10 +48,28 @@ class Dataset:
         return (self.digest, tuple(sorted((k, str(v)) for k, v in self.roles.items())))
 
     def prepared(self) -> pd.DataFrame:
-        """The table with its columns as their roles ask. Raises DataError."""
+        """The table with its columns as their roles ask; a column that cannot be stays as it was read."""
+        return self._as_asked()[1]
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Columns that cannot be what their role asks, and why."""
+        return self._as_asked()[2]
+
+    def _as_asked(self) -> tuple[Any, pd.DataFrame, dict[str, str]]:
         if self._prepared is None or self._prepared[0] != self.key:
-            self._prepared = (self.key, reml.apply_roles(self.table, self.roles))
-        return self._prepared[1]
+            problems: dict[str, str] = {}
+            try:
+                table = reml.apply_roles(self.table, self.roles)
+            except reml.ModelError:
+                for name, role in self.roles.items():
+                    try:
+                        reml.apply_roles(self.table[[name]], {name: role})
+                    except reml.ModelError as error:
+                        problems[name] = str(error)
+                table = reml.apply_roles(self.table, {k: v for k, v in self.roles.items() if k not in problems})
+            self._prepared = (self.key, table, problems)
+        return self._prepared
 
 
 @dataclass(frozen=True)

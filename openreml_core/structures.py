@@ -55,6 +55,13 @@ def random_structure(random: RandomDesign) -> Structure:
     if name in ("arh1", "arh2"):
         plain = "ar" + name[-1]
     many = plain != name
+    k, rows = len(effects), len(random.codes)
+    count = k * (k + 1) // 2 if name in ("us", "known") else k
+    if count > rows:
+        raise FormulaError(
+            f"The term {random.term.text} has {k:,} effects and so {count:,} variance parameters; there are {rows:,} rows.",
+            hint="Leave factors of many levels right of the bar, or give the term a structure with fewer parameters.",
+        )
     try:
         if name in ("us", "known"):
             return Unstructured(effects)

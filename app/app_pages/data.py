@@ -20,17 +20,18 @@ def show(found: Study) -> None:
     """The table, its columns and what is seen in it."""
     data = found.data
     assert data is not None
-    st.subheader(data.name, anchor=False)
+    st.subheader(parts.plain(data.name), anchor=False)
     if data.note:
-        st.caption(data.note)
+        st.caption(parts.plain(data.note))
     st.dataframe(data.table.head(1000), height=240, width="stretch", key="data_table", hide_index=True)
     if len(data.table) > 1000:
         st.caption(f"The first 1,000 of {len(data.table):,} rows.")
     columns.problem()
+    parts.notes(list(data.problems.values()))
     columns.roles(found)
     st.markdown("**What I see**")
     for sentence in reml.describe_design(data.table, data.roles):
-        st.markdown(f"- {sentence}")
+        st.markdown(f"- {parts.plain(sentence)}")
     missing = int(data.table.isna().any(axis=1).sum())
     if missing:
         st.caption(f"{missing} rows have an empty cell somewhere; a model leaves out those that lack a value it uses.")
@@ -76,14 +77,12 @@ def plan(found: Study) -> None:
 found = study()
 parts.head("Data", "Which table do you study, and what are its columns?", fit_model if found.data else None)
 if found.data is None:
-    st.markdown(
-        "Open a sample study, or upload a table of your own. It is read on this computer and goes nowhere else."
-    )
-    sources.upload(found)
+    st.markdown("Open a sample study, or upload a table. It is read on this computer and goes nowhere else.")
+sources.upload(found)
+if found.data is None:
     sources.gallery(found)
 else:
-    with st.expander("Open another table"):
-        sources.upload(found)
+    with st.expander("Open a sample study instead"):
         sources.gallery(found)
 if found.data is not None:
     show(found)

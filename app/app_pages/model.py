@@ -35,7 +35,7 @@ def text(found: Study) -> None:
     if value(builder.PROBLEM):
         parts.error(value(builder.PROBLEM))
         if found.specification is not None:
-            st.caption(f"Until it can be read, the model stays {found.specification.formula}")
+            st.caption(f"Until it can be read, the model stays {parts.plain(found.specification.formula)}")
 
 
 def size(seen: reml.ModelPreview) -> None:
@@ -54,13 +54,18 @@ def size(seen: reml.ModelPreview) -> None:
         st.dataframe(
             pd.DataFrame(shown).rename(columns=str.capitalize), hide_index=True, width="stretch", key="model_terms"
         )
-    st.markdown("**To be estimated**\n" + "\n".join(f"- {line}" for line in seen.parameters))
+    st.markdown("**To be estimated**\n" + "\n".join(f"- {parts.plain(line)}" for line in seen.parameters))
     parts.notes(seen.warnings)
 
 
 if found.data is None:
     parts.head("Model", "Which effects are fixed, which are random?")
 parts.need_data(found)
+if not builder.usable(found.data):
+    parts.head("Model", "Which effects are fixed, which are random?")
+    st.info("Every column is set to ignore. Give one the role of response on the Data page.")
+    st.page_link(parts.PAGES["data"], label="Go to Data", icon=":material/arrow_back:")
+    st.stop()
 parts.head("Model", "Which effects are fixed, which are random?", fit_button)
 with st.container(key="sides_model"):
     left, right = st.columns(2, gap="large")

@@ -36,6 +36,7 @@ def load(study: Study) -> None:
     try:
         formula = reml.parse_formula(text, list(study.data.table.columns))
     except reml.ModelError:
+        put("model_response", None)
         return
     put("model_response", formula.response)
     put("model_intercept", formula.intercept)
@@ -65,6 +66,8 @@ def typed(study: Study) -> None:
 
 def clicked(study: Study) -> None:
     """A widget was changed: compose the formula anew."""
+    if not value("model_response"):
+        return
     random = [bar(i) for i in range(value("model_random_count", 0))]
     text = reml.compose_formula(
         value("model_response") or "",
@@ -99,10 +102,13 @@ def draw(study: Study) -> None:
     names = [quote(c) for c in usable(study.data)]
     args = {"on_change": clicked, "args": (study,)}
     response = value("model_response")
+    put("model_response", response)  # a list without a choice shows its placeholder
     st.selectbox(
         "Response",
         list(dict.fromkeys([*([response] if response else []), *names])),
-        key=seed("model_response", response or names[0]),
+        index=None,
+        key="model_response",
+        placeholder="Choose what was measured",
         help="What was measured. Type a transform such as log(yield) in the formula.",
         **args,  # type: ignore[arg-type]
     )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import html
-
 import pandas as pd
 import streamlit as st
 
 import openreml_core as reml
 from app.session import Dataset, Study, put, seed, value
-from app.widgets.parts import error
+from app.widgets.parts import error, plain
 from openreml_core import figures
 from openreml_core.report.words import number
 
@@ -48,24 +46,23 @@ def _row(study: Study, data: Dataset, i: int, row: object) -> None:
     key = f"role_{i}"
 
     def changed() -> None:
-        before = data.roles[name]
-        data.roles[name] = reml.Role(value(key))
+        role = reml.Role(value(key))
         try:
-            data.prepared()
+            reml.apply_roles(data.table[[name]], {name: role})
         except reml.ModelError as problem:
-            data.roles[name] = before
-            put(key, str(before))
+            put(key, str(data.roles[name]))
             put("role_problem", str(problem))
         else:
+            data.roles[name] = role
             put("role_problem", None)
             if study.specification is not None and study.specification.formula == data.proposal:
                 data.proposal = reml.suggest_formula(data.table, data.roles)
                 study.choose(formula=data.proposal)
 
     cells = st.columns(WIDTHS, vertical_alignment="center")
-    cells[0].markdown(f"<span class='name'>{html.escape(name)}</span>", unsafe_allow_html=True)
+    cells[0].markdown(plain(name))
     cells[1].selectbox(
-        f"Role of {name}",
+        f"Role of {plain(name)}",
         ROLES,
         format_func=WORDS.__getitem__,
         key=seed(key, str(data.roles[name])),
@@ -73,7 +70,7 @@ def _row(study: Study, data: Dataset, i: int, row: object) -> None:
         label_visibility="collapsed",
     )
     cells[2].caption(str(row.type))  # type: ignore[attr-defined]
-    cells[3].caption(_range(row))
+    cells[3].caption(plain(_range(row)))
     cells[4].caption(f"{row.missing:,}")  # type: ignore[attr-defined]
     cells[5].image(_picture(data.table[name], data.roles[name]), width=110)
 

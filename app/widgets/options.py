@@ -6,6 +6,7 @@ import streamlit as st
 
 import openreml_core as reml
 from app.session import Study, put, seed, value
+from app.widgets.parts import plain
 
 METHODS = {"reml": "REML", "ml": "ML"}
 ALGORITHMS = {"ai": "average information", "em": "EM", "ai-em": "EM, then average information"}
@@ -53,6 +54,10 @@ def draw(study: Study) -> None:
         numbers = [c for c, r in data.roles.items() if r in (reml.Role.COVARIATE, reml.Role.RESPONSE)]
         choices = [NO_WEIGHTS, *numbers]
         start = spec.weights if spec.weights in choices else NO_WEIGHTS
+        if spec.weights is not None and spec.weights not in choices:
+            study.choose(weights=None)
+            put("option_weights", NO_WEIGHTS)
+            st.caption(f"The weights {plain(spec.weights)} were dropped: the column no longer holds numbers to use.")
         st.selectbox(
             "Weights", choices, key=seed("option_weights", start), on_change=changed,
             help="A column of positive numbers: a row's residual variance is divided by its weight.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -50,9 +51,19 @@ def need_fit(study: Study) -> FittedModel:
     return study.shown
 
 
+def plain(text: str) -> str:
+    """Text without what markdown would read as marks: names and levels come from files."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-!|$:~.&])", r"\\\1", str(text))
+
+
+def said(text: str) -> str:
+    """A message of the core: plain, but for the names that it sets off with asterisks."""
+    return re.sub(r"\\\*(.+?)\\\*", r"*\1*", plain(text))
+
+
 def error(text: str, details: str = "") -> None:
     """An error in its own words."""
-    st.error(text, icon=":material/error:")
+    st.error(said(text), icon=":material/error:")
     if details:
         with st.expander("Details"):
             st.code(details, language=None)
@@ -61,7 +72,7 @@ def error(text: str, details: str = "") -> None:
 def notes(sentences: tuple[str, ...] | list[str]) -> None:
     """Findings, a sentence each."""
     for sentence in sentences:
-        st.warning(sentence, icon=":material/lightbulb:")
+        st.warning(said(sentence), icon=":material/lightbulb:")
 
 
 def figure(fig: go.Figure, key: str, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.session import FittedModel, Study, put, seed, study, value
+from app.widgets.parts import plain
 from openreml_core.report.words import number
 
 
@@ -44,7 +45,7 @@ def _data(found: Study) -> None:
         return
     data = found.data
     with st.container(border=True):
-        st.markdown(f"**{_plain(data.name)}**")
+        st.markdown(f"**{plain(data.name)}**")
         dropped = found.shown.fit.n_dropped if found.shown and found.shown.data_name == data.name else 0
         text = f"{len(data.table):,} rows, {data.table.shape[1]} columns"
         st.caption(text + (f", {dropped} left out for missing values" if dropped else ""))
@@ -86,10 +87,3 @@ def _switch(found: Study) -> None:
         help="Results and diagnostics show this fit.",
     )
     put("fit_shown_of", (len(numbers), shown))
-
-
-def _plain(text: str) -> str:
-    """Text without what markdown would read as marks."""
-    for mark in "\\`*_{}[]()<>#+-!|$:~":
-        text = text.replace(mark, "\\" + mark)
-    return text

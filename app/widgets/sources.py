@@ -8,7 +8,7 @@ import streamlit as st
 
 import openreml_core as reml
 from app.session import Study, dataset, forget, put, value
-from app.widgets.parts import error
+from app.widgets.parts import error, plain
 from openreml_core.tables import sheet_names
 
 KINDS = ["csv", "tsv", "txt", "xlsx", "parquet"]
@@ -24,17 +24,23 @@ def upload(study: Study) -> None:
     )
     if file is None:
         put("upload_read", None)
+        put("upload_problem", None)
         return
     try:
         sheet = _sheet(file)
         if value("upload_read") != (file.file_id, sheet):
             put("upload_read", (file.file_id, sheet))
+            put("upload_problem", None)
             with st.spinner(f"Reading {file.name} ..."):
-                _take(study, file.name, reml.read_table(file, name=file.name, sheet=sheet))
+                table = reml.read_table(file, name=file.name, sheet=sheet)
+            _take(study, file.name, table)
+            st.rerun()
     except reml.ModelError as problem:
-        error(f"{file.name}: {problem}")
+        put("upload_problem", f"{file.name}: {problem}")
+    if value("upload_problem"):
+        error(value("upload_problem"))
         if study.data is not None:
-            st.caption(f"The study so far is kept: {study.data.name}.")
+            st.caption(f"The study so far is kept: {plain(study.data.name)}.")
 
 
 def _sheet(file: Any) -> str | None:
