@@ -6,6 +6,8 @@ notices at its next iteration and its result is dropped.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 import traceback
@@ -82,6 +84,7 @@ class Job:
         """Fit; called by the worker."""
         if not self.active:
             return
+        _step_back()
         self.state = State.RUNNING
         try:
             fitted = reml.fit(self.formula, data, on_iteration=self._report, **self.options)
@@ -96,6 +99,12 @@ class Job:
             self._settle(State.FAILED, error=said, details=traceback.format_exc())
         else:
             self._settle(State.DONE, result=fitted)
+
+
+def _step_back() -> None:
+    """Let the pages go before this thread, so that they answer while every core computes; where the system can."""
+    with contextlib.suppress(AttributeError, OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 @st.cache_resource(show_spinner=False)

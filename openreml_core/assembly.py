@@ -1,21 +1,100 @@
-"""From a design to a model: structures looked up, sizes checked, arrays handed to torch."""
+"""From a formula and a table to a model: structures looked up, sizes checked, arrays handed to torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from openreml_core.covariance import GroupedTerm
-from openreml_core.design import Design, RandomDesign
-from openreml_core.errors import DataError, ModelError
+from openreml_core.design import Design, RandomDesign, build_design
+from openreml_core.errors import DataError, ModelError, did_you_mean
 from openreml_core.model import MixedModel
 from openreml_core.notation import Residual, parse_residual
-from openreml_core.relationship import Relationship
+from openreml_core.relationship import Relationship, relationship_matrix
 from openreml_core.structures import random_structure, residual_parts
 
 METHODS = {"reml": "REML", "ml": "ML"}
+
+
+def build_model(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    residual: str | None = None,
+    relationship: Mapping[str, Any] | None = None,
+    method: str = "reml",
+    weights: str | Sequence[float] | None = None,
+    offset: str | Sequence[float] | None = None,
+    contrasts: Mapping[str, Any] | None = None,
+    start: Mapping[str, Any] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    missing: str = "drop",
+) -> tuple[Design, MixedModel]:
+    """The design and the model that a formula, a table and their options describe.
+
+    Fitting, loading and previewing all come through here. The options are those of :func:`openreml_core.fit`; a
+    relationship may also be a Relationship that is ready.
+    """
+    known = parse_residual(residual)
+    relations = _mapping("relationship", relationship)
+    design = build_design(
+        formula,
+        data,
+        weights=weights,
+        offset=offset,
+        contrasts=_mapping("contrasts", contrasts),
+        missing=missing,
+        known_groups=tuple(relations),
+        plain_residual=known.is_plain and weights is None and "residual" not in (fixed or {}),
+        extra=known.columns,
+    )
+    matrices = {
+        name: value if isinstance(value, Relationship) else relationship_matrix(value, _levels(design, name))
+        for name, value in relations.items()
+    }
+    # A parameter held, or a residual variance to start from, has its own scale: then nothing is profiled out.
+    residual_given = any(key.split(".")[0] == "residual" for key in start or {})
+    model = assemble(
+        design,
+        method=method,
+        profiled=not fixed and not residual_given,
+        residual=known,
+        relationships=matrices,
+    )
+    return design, model
+
+
+def _mapping(what: str, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+        example = {"contrasts": '{"rep": "sum"}', "relationship": '{"gen": A}'}[what]
+        raise ModelError(
+            f"{what}={_shown(given)} does not say which column it is for.", hint=f"Give a dictionary such as {example}."
+        )
+    return given
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: itself where it is short, else its type."""
+    text = repr(value)
+    return text if len(text) <= 60 and "\n" not in text else f"a {type(value).__name__}"
+
+
+def _levels(design: Design, group: str) -> tuple[str, ...]:
+    """The levels of a grouping factor that a relationship is given for."""
+    for random in design.random:
+        if ":".join(random.group) == group:
+            return random.levels
+    groups = [":".join(r.group) for r in design.random]
+    raise ModelError(
+        f"A relationship is given for *{group}*, which groups no random term.",
+        hint=did_you_mean(group, groups).replace("columns", "grouping factors") or "Add a term such as (1 | gen).",
+    )
 
 
 def assemble(
@@ -44,7 +123,7 @@ def assemble(
     ModelError
         An unknown method or structure; fewer rows than parameters; a response that the fixed effects reproduce.
     """
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise ModelError(f"method={method!r} is not known.", hint="Choose 'reml' or 'ml'.")
     y = np.asarray(design.y, dtype=np.float64) - np.asarray(design.offset, dtype=np.float64)
     n = len(y)

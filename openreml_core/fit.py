@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -32,8 +32,6 @@ from openreml_core.report.code import to_code
 from openreml_core.report.summary import summary_html, summary_text
 from openreml_core.report.words import NO_RESIDUAL, boundary_sentences, rank_sentence, unknown_sentences
 
-#: Columns of a saved fit that hold weights and offset given as numbers.
-OWN_WEIGHTS, OWN_OFFSET = "(weights)", "(offset)"
 RESIDUALS = ("conditional", "marginal", "pearson")
 
 
@@ -356,26 +354,19 @@ class MixedModelFit:
 
     # -- files --------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | Path) -> None:
-        """Write the fit as one file (zip of JSON and Parquet) that :func:`openreml_core.load` reads."""
-        at, rows = self.estimates.at, self.design.frame.copy()
-        if self.specification.weights == OWN_WEIGHTS:
-            rows[OWN_WEIGHTS] = self.design.weights
-        if self.specification.offset == OWN_OFFSET:
-            rows[OWN_OFFSET] = self.design.offset - self.design.offset_vector(self.design.frame)
-        record = {
-            "specification": asdict(self.specification),
-            "theta": at.theta.tolist(),
-            "profiled": self._model.profiled,
-            "free": self.estimates.free.tolist(),
-            "criterion": at.criterion,
-            "converged": self.converged,
-            "message": self.message,
-            "seconds": self.seconds,
-            "n_dropped": self.n_dropped,
-            "trace": [asdict(row) for row in self.estimates.rows],
-        }
-        storage.write(path, record, rows)
+    def save(self, path: str | Path | IO[bytes]) -> None:
+        """Write the fit as one file (zip of JSON and Parquet) that :func:`openreml_core.load` reads.
+
+        Parameters
+        ----------
+        path : str, Path or open binary file
+
+        Raises
+        ------
+        DataError
+            When nothing can be written there.
+        """
+        storage.write(path, self)
 
     # -- inner --------------------------------------------------------------------------------------------------
 

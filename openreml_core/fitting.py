@@ -14,15 +14,15 @@ import pandas as pd
 import torch
 
 from openreml_core import storage
-from openreml_core.assembly import assemble
-from openreml_core.design import Design, build_design
-from openreml_core.engines import NotPositiveDefinite, choose_engine
-from openreml_core.errors import DataError, ModelError, did_you_mean
-from openreml_core.fit import OWN_OFFSET, OWN_WEIGHTS, MixedModelFit, Specification
-from openreml_core.notation import parse_residual
-from openreml_core.relationship import relationship_matrix
+from openreml_core.assembly import METHODS, build_model
+from openreml_core.engines import ENGINES, NotPositiveDefinite, choose_engine
+from openreml_core.errors import DataError, ModelError
+from openreml_core.fit import MixedModelFit, Specification
+from openreml_core.notation import Formula
+from openreml_core.relationship import Relationship
 from openreml_core.reml import Estimates, OnIteration, TraceRow, maximise
 from openreml_core.reml.start import free_mask, given_values, start_theta
+from openreml_core.storage import OWN_OFFSET, OWN_WEIGHTS
 
 #: Algorithms and the iterations each is given by default.
 ALGORITHMS = {"ai": 100, "em": 2000, "ai-em": 200}
@@ -103,46 +103,44 @@ def fit(
     Patterson and Thompson (1971), Biometrika 58, 545-554. Gilmour, Thompson and Cullis (1995), Biometrics 51, 1440-1450.
     """
     began = time.perf_counter()
-    specification = Specification(
-        formula=str(formula),
-        residual=residual,
+    check_options(
         method=method,
-        weights=weights if isinstance(weights, str) else None if weights is None else OWN_WEIGHTS,
-        offset=offset if isinstance(offset, str) else None if offset is None else OWN_OFFSET,
-        contrasts=dict(contrasts or {}),
         algorithm=algorithm,
         engine=engine,
-        max_iterations=max_iterations,
-        start=_plain(start),
-        fixed=_plain(fixed),
         missing=missing,
+        residual=residual,
+        max_iterations=max_iterations,
+        start=start,
+        fixed=fixed,
+        on_iteration=on_iteration,
     )
-    check_options(specification)
-    known = parse_residual(residual)
-    relations = dict(relationship or {})
-    design = build_design(
+    start, fixed = _plain(start), _plain(fixed)
+    design, model = build_model(
         formula,
         data,
+        residual=residual,
+        relationship=relationship,
+        method=method,
         weights=weights,
         offset=offset,
         contrasts=contrasts,
+        start=start,
+        fixed=fixed,
         missing=missing,
-        known_groups=tuple(relations),
-        plain_residual=known.is_plain and weights is None and "residual" not in (fixed or {}),
-        extra=known.columns,
     )
-    specification = replace(
-        specification, contrasts={k: v for k, v in specification.contrasts.items() if k in design.frame.columns}
-    )
-    matrices = {name: relationship_matrix(value, _levels(design, name)) for name, value in relations.items()}
-    # A parameter held, or a residual variance to start from, has its own scale: then nothing is profiled out.
-    residual_given = any(str(key).split(".")[0] == "residual" for key in start or {})
-    model = assemble(
-        design,
+    specification = Specification(
+        formula=formula.text if isinstance(formula, Formula) else formula,
+        residual=residual.strip() or None if residual else None,
         method=method,
-        profiled=not fixed and not residual_given,
-        residual=known,
-        relationships=matrices,
+        weights=weights if isinstance(weights, str) else None if weights is None else OWN_WEIGHTS,
+        offset=offset if isinstance(offset, str) else None if offset is None else OWN_OFFSET,
+        contrasts={k: str(v) for k, v in (contrasts or {}).items() if k in design.frame.columns},
+        algorithm=algorithm,
+        engine=engine,
+        max_iterations=None if max_iterations is None else int(max_iterations),
+        start=start,
+        fixed=fixed,
+        missing=missing,
     )
     held = given_values(model, fixed or {}, what="fixed")
     theta = start_theta(model, start, held)
@@ -160,31 +158,38 @@ def fit(
     return MixedModelFit(specification, design, estimates, time.perf_counter() - began)
 
 
-def _levels(design: Design, group: str) -> tuple[str, ...]:
-    """The levels of a grouping factor that a relationship is given for."""
-    for random in design.random:
-        if ":".join(random.group) == group:
-            return random.levels
-    groups = [":".join(r.group) for r in design.random]
-    raise ModelError(
-        f"A relationship is given for *{group}*, which groups no random term.",
-        hint=did_you_mean(group, groups).replace("columns", "grouping factors") or "Add a term such as (1 | gen).",
-    )
-
-
-def check_options(specification: Specification) -> None:
-    """Refuse options that are not known, before anything is computed."""
-    if specification.algorithm not in ALGORITHMS:
+def check_options(
+    *,
+    method: Any,
+    algorithm: Any,
+    engine: Any,
+    missing: Any,
+    residual: Any = None,
+    max_iterations: Any = None,
+    start: Any = None,
+    fixed: Any = None,
+    on_iteration: Any = None,
+) -> None:
+    """Refuse options that are not known or of the wrong type, before anything is computed."""
+    choices = {"method": (method, METHODS), "algorithm": (algorithm, ALGORITHMS), "engine": (engine, ENGINES)}
+    for name, (value, known) in {**choices, "missing": (missing, MISSING)}.items():
+        if not isinstance(value, str) or value not in known:
+            raise ModelError(f"{name}={value!r} is not known.", hint=f"Choose one of {', '.join(known)}.")
+    if residual is not None and not isinstance(residual, str):
+        raise ModelError(f"residual={residual!r} is not a text.", hint='Write such as "ar1(row):ar1(col) + id(units)".')
+    if max_iterations is not None and (
+        isinstance(max_iterations, bool) or not isinstance(max_iterations, int | np.integer) or max_iterations < 0
+    ):
         raise ModelError(
-            f"algorithm={specification.algorithm!r} is not known.", hint=f"Choose one of {', '.join(ALGORITHMS)}."
+            f"max_iterations={max_iterations!r} is not a number of iterations.", hint="Give a whole number such as 100."
         )
-    limit = specification.max_iterations
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | np.integer) or limit < 0):
-        raise ModelError(
-            f"max_iterations={limit!r} is not a number of iterations.", hint="Give a whole number such as 100."
-        )
-    if specification.missing not in MISSING:
-        raise ModelError(f"missing={specification.missing!r} is not known.", hint="Choose 'drop' or 'error'.")
+    for name, given in {"start": start, "fixed": fixed}.items():
+        if given is not None and not (isinstance(given, Mapping) and all(isinstance(key, str) for key in given)):
+            raise ModelError(
+                f"{name}={given!r} does not name its parameters.", hint='Give a dictionary such as {"gen": 0.4}.'
+            )
+    if on_iteration is not None and not callable(on_iteration):
+        raise ModelError(f"on_iteration={on_iteration!r} cannot be called.", hint="Give a function of one TraceRow.")
 
 
 def load(path: str | Path) -> MixedModelFit:
@@ -192,54 +197,65 @@ def load(path: str | Path) -> MixedModelFit:
 
     The rows and the estimates come from the file; everything else is computed from them again.
 
+    Parameters
+    ----------
+    path : str, Path or open binary file
+
     Raises
     ------
     DataError
         When the file is no saved fit, is damaged, or its rows do not give the criterion it states.
     """
-    record, rows = storage.read(path)
+    saved = storage.read(path)
+    record = saved.record
+    specification = Specification(**record["specification"])
+    theta = torch.tensor(record["theta"], dtype=torch.float64)
+    free = np.array(record["free"], dtype=bool)
+    trace = tuple(TraceRow(**row) for row in record["trace"])
+    spec, stated = specification, float(record["criterion"])
     try:
-        specification = Specification(**record["specification"])
-        theta = torch.tensor(record["theta"], dtype=torch.float64)
-        trace = tuple(TraceRow(**row) for row in record["trace"])
-        free = np.array(record["free"], dtype=bool)
-        stated = float(record["criterion"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is damaged: {error}.", hint="Fit the model again and save it.") from None
-    check_options(specification)
-    design = _saved_design(specification, rows, int(record.get("n_dropped", 0)))
-    model = assemble(design, method=specification.method, profiled=bool(record.get("profiled", True)))
+        check_options(method=spec.method, algorithm=spec.algorithm, engine=spec.engine, missing=spec.missing)
+        design, model = build_model(
+            spec.formula,
+            saved.rows,
+            residual=spec.residual,
+            relationship={name: Relationship(*parts) for name, parts in saved.relationships.items()},
+            method=spec.method,
+            weights=spec.weights,
+            offset=spec.offset,
+            contrasts=spec.contrasts,
+            start=spec.start,
+            fixed=spec.fixed,
+            missing="error",  # the rows are complete; those dropped before are only counted
+        )
+    except ModelError as error:
+        raise _damaged(path, error.message) from None
     if len(theta) != model.n_theta or len(free) != model.n_theta:
-        raise DataError(f"{path} is damaged: its estimates do not belong to its formula.", hint="Fit the model again.")
-    engine = choose_engine(specification.engine, model)
+        raise _damaged(path, "its estimates do not belong to its formula.")
+    if any(len(row.parameters) != len(model.parameter_names) for row in trace):
+        raise _damaged(path, "its trace does not belong to its formula.")
+    engine = choose_engine(spec.engine, model)
     try:
         at = engine.evaluate(theta)
-    except NotPositiveDefinite:
-        raise DataError(f"{path} is damaged: its estimates are no variances.", hint="Fit the model again.") from None
+    except (NotPositiveDefinite, torch.linalg.LinAlgError):
+        raise _damaged(path, "its estimates are no variances.") from None
     if not math.isclose(at.criterion, stated, rel_tol=1e-7, abs_tol=1e-6):
-        raise DataError(
-            f"{path} states a criterion of {stated:.6f}, its rows give {at.criterion:.6f}.", hint="Fit the model again."
-        )
-    estimates = Estimates(engine, at, free, bool(record["converged"]), str(record["message"]), trace)
-    return MixedModelFit(specification, design, estimates, float(record.get("seconds", math.nan)))
+        raise _damaged(path, f"it states a criterion of {stated:.6f}, its rows give {at.criterion:.6f}.")
+    estimates = Estimates(engine, at, free, record["converged"], record["message"], trace)
+    design = replace(design, n_dropped=record["n_dropped"])
+    return MixedModelFit(specification, design, estimates, float(record["seconds"]))
 
 
-def _saved_design(specification: Specification, rows: pd.DataFrame, n_dropped: int) -> Design:
-    """The design of a saved fit; its rows are complete, those dropped before are only counted."""
-    design = build_design(
-        specification.formula,
-        rows,
-        weights=specification.weights,
-        offset=specification.offset,
-        contrasts=specification.contrasts,
-        missing="error",
-    )
-    return replace(design, n_dropped=n_dropped)
+def _damaged(path: Any, why: str) -> DataError:
+    return DataError(f"{path} is damaged: {why}", hint="Fit the model again and save it.")
 
 
-def _plain(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _plain(given: Any) -> Any:
     """The user's values as JSON types, for the saved file."""
-    if given is None:
-        return None
-    return {str(k): v.tolist() if hasattr(v, "tolist") else v.to_numpy().tolist() if hasattr(v, "to_numpy") else v
-            for k, v in given.items()}  # fmt: skip
+    if isinstance(given, Mapping):
+        return {key: _plain(value) for key, value in given.items()}
+    if hasattr(given, "to_numpy"):
+        given = given.to_numpy()
+    if hasattr(given, "tolist"):
+        return given.tolist()
+    return [_plain(value) for value in given] if isinstance(given, list | tuple) else given

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+import openreml_core as reml
 from app.jobs import Job, State
 from app.session import FittedModel, seed, study
 from app.widgets import parts
@@ -24,6 +25,17 @@ COLUMNS = {
 }
 
 
+#: Rows that a running fit's figures show; more only slow the page down.
+MOST = 150
+
+
+def thinned(rows: list[reml.TraceRow]) -> pd.DataFrame:
+    """The trace for a figure: at most `MOST` rows, the first and the last among them."""
+    step = -(-len(rows) // MOST) or 1
+    kept = rows[::step]
+    return trace_frame(kept if not rows or kept[-1] is rows[-1] else [*kept, rows[-1]])
+
+
 def status(trace: pd.DataFrame) -> str:
     """The last iteration in a line."""
     last = trace.iloc[-1]
@@ -40,7 +52,7 @@ def live() -> None:
     if job is None or not job.active:
         st.rerun()
         return
-    trace = trace_frame(list(job.rows))
+    trace = thinned(list(job.rows))
     text = status(trace) if len(trace) else f"Setting up · {job.seconds:.1f} s"
     done = min(len(job.rows) / max(job.limit, 1), 1.0)
     left, right = st.columns([5, 1], vertical_alignment="bottom")
@@ -95,7 +107,7 @@ def replay(shown: FittedModel) -> None:
             help="Move back to see what each iteration did.",
         )  # fmt: skip
     row = trace.iloc[upto]
-    st.markdown(f"**Iteration {upto}.** {row['sentence']}")
+    st.markdown(f"**Iteration {upto}.** {parts.plain(row['sentence'])}")
     draw(trace, "replay", upto)
     rows(trace, "replay")
 
@@ -106,7 +118,7 @@ def ended(job: Job) -> None:
         count = max(len(job.rows) - 1, 0)
         st.info(f"Cancelled after {count} iteration{'' if count == 1 else 's'}. The study and its other fits are kept.")
         if job.rows:
-            draw(trace_frame(list(job.rows)), "cancelled")
+            draw(thinned(list(job.rows)), "cancelled")
     elif job.state is State.FAILED:
         parts.error(job.error, job.details)
         st.page_link(parts.PAGES["model"], label="Back to the model", icon=":material/arrow_back:")

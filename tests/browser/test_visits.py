@@ -32,7 +32,6 @@ def test_a_file_that_cannot_be_read_leaves_the_study(visit: Any, tmp_path: Path)
     visitor.press("open_penicillin")
     empty = tmp_path / "empty.csv"
     empty.write_bytes(b"")
-    visitor.unfold("Open another table")
     visitor.upload(empty)
     visitor.page.get_by_text("empty (0 bytes)").wait_for()
     assert "Traceback" not in visitor.text()

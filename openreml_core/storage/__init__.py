@@ -1,0 +1,11 @@
+"""A fit as one file: a zip of JSON and Parquet. Nothing in it is executable, nothing is unpickled.
+
+fit.json              version, specification, estimates, trace
+rows.parquet          the rows that were used, the columns that the model names
+relationship0.parquet a known relationship matrix: labels, then the columns of the matrix
+"""
+
+from openreml_core.storage.archive import SavedFit, check_target, read, write
+from openreml_core.storage.record import OWN_OFFSET, OWN_WEIGHTS
+
+__all__ = ["OWN_OFFSET", "OWN_WEIGHTS", "SavedFit", "check_target", "read", "write"]

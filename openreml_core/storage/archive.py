@@ -1,0 +1,182 @@
+"""Writing and reading the file of a fit."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from openreml_core.errors import DataError
+from openreml_core.storage.record import Damaged, check_record, record_of, relationships_of, stored_rows
+from openreml_core.storage.rows import restored, storable, with_plain_index
+
+FORMAT, VERSION = "openreml-fit", 1
+_AGAIN = "Fit the model again and save it."
+
+
+@dataclass(frozen=True, eq=False)
+class SavedFit:
+    """What a file holds.
+
+    Attributes
+    ----------
+    record : dict
+        Specification, estimates and trace; every entry is there and of its type.
+    rows : DataFrame
+    relationships : dict of str to (labels, matrix)
+        Known covariance of a grouping factor's levels, float64 (q, q).
+    """
+
+    record: dict[str, Any]
+    rows: pd.DataFrame
+    relationships: dict[str, tuple[tuple[str, ...], np.ndarray]]
+
+
+def check_target(path: Any) -> None:
+    """Refuse a path to which nothing can be written, before time is spent on what is to be written.
+
+    Raises
+    ------
+    DataError
+        It is no path, its folder is missing, it is a folder itself, or it is write-protected.
+    """
+    if hasattr(path, "write"):
+        return
+    if not isinstance(path, str | os.PathLike) or not str(path).strip():
+        raise DataError(f"A fit cannot be saved to {path!r}.", hint="Give the path of a file, such as 'trial.fit'.")
+    target = Path(path)
+    try:
+        if target.is_dir():
+            raise DataError(f"The fit cannot be saved to {path}: it is a folder.", hint="Add the name of a file.")
+        if not target.parent.is_dir():
+            raise DataError(
+                f"The fit cannot be saved to {path}: there is no folder {target.parent}.",
+                hint="Make the folder, or choose another one.",
+            )
+        allowed = os.access(target if target.exists() else target.parent, os.W_OK)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"The fit cannot be saved to {path!r}: {reason}.", hint="Choose another path.") from None
+    if not allowed:
+        raise DataError(f"The fit cannot be saved to {path}: writing is not permitted.", hint="Choose another folder.")
+
+
+def write(path: Any, fit: Any) -> None:
+    """Write a fit to a path or an open binary file.
+
+    Raises
+    ------
+    DataError
+        The path cannot be written to, or a column holds what no file can.
+    """
+    check_target(path)
+    rows, factors = storable(stored_rows(fit))
+    relationships = relationships_of(fit)
+    record = {
+        "format": FORMAT,
+        "version": VERSION,
+        **record_of(fit),
+        "factors": factors,
+        "relationships": list(relationships),
+    }
+    text = json.dumps(record, ensure_ascii=False, allow_nan=True, default=float)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("fit.json", text)
+        archive.writestr("rows.parquet", _rows_parquet(rows))
+        for place, (labels, matrix) in enumerate(relationships.values()):
+            archive.writestr(f"relationship{place}.parquet", _matrix_parquet(labels, matrix))
+    try:
+        if hasattr(path, "write"):
+            path.write(packed.getvalue())
+        else:
+            Path(path).write_bytes(packed.getvalue())
+    except (OSError, ValueError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"The fit cannot be saved to {path}: {reason}.", hint="Choose another path.") from None
+
+
+def read(path: Any) -> SavedFit:
+    """Read the file of a fit.
+
+    Raises
+    ------
+    DataError
+        When the file is missing, is no saved fit, is damaged, or was written by a later version.
+    """
+    if not (isinstance(path, str | os.PathLike) or hasattr(path, "read")):
+        raise DataError(f"A fit cannot be read from {path!r}.", hint="Give the path of a file that fit.save wrote.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            record = json.loads(archive.read("fit.json").decode("utf-8"))
+            _check_origin(path, record)
+            check_record(record)
+            rows = restored(pd.read_parquet(io.BytesIO(archive.read("rows.parquet"))), record["factors"])
+            relationships = {
+                name: _matrix(pd.read_parquet(io.BytesIO(archive.read(f"relationship{place}.parquet"))))
+                for place, name in enumerate(record["relationships"])
+            }
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"There is no file {path}.", hint="Check the path.") from None
+    except Damaged as error:
+        raise DataError(f"{path} is damaged: {error}.", hint=_AGAIN) from None
+    except Exception as error:  # zip, JSON and Parquet fail in many ways; all of them mean the same to the user
+        raise DataError(
+            f"{path} is not a saved fit, or is damaged ({type(error).__name__}).",
+            hint="Choose a file that fit.save wrote.",
+        ) from None
+    return SavedFit(record, rows, relationships)
+
+
+def _check_origin(path: Any, record: Any) -> None:
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise DataError(f"{path} is not a saved fit.", hint="Choose a file that fit.save wrote.")
+    version = record.get("version")
+    if type(version) is not int or version < 1:
+        raise Damaged(f"its version is {str(version)[:40]!r}")
+    if version > VERSION:
+        raise DataError(f"{path} was written by a later version.", hint="Update this program to open it.")
+
+
+def _rows_parquet(rows: pd.DataFrame) -> bytes:
+    """The rows in Parquet; labels of rows that Parquet does not know become text."""
+    try:
+        return _parquet(rows)
+    except Exception:  # pyarrow raises several kinds
+        try:
+            return _parquet(with_plain_index(rows))
+        except Exception as error:
+            raise DataError(
+                f"The rows of the fit cannot be stored: {error}.", hint="Make the columns of the table numbers or text."
+            ) from None
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=True)
+    return buffer.getvalue()
+
+
+def _matrix_parquet(labels: tuple[str, ...], matrix: np.ndarray) -> bytes:
+    frame = pd.DataFrame(matrix, columns=[str(k) for k in range(len(labels))])
+    frame.insert(0, "label", list(labels))
+    return _parquet(frame)
+
+
+def _matrix(frame: pd.DataFrame) -> tuple[tuple[str, ...], np.ndarray]:
+    labels = tuple(frame["label"].tolist())
+    matrix = frame.drop(columns="label").to_numpy(dtype=np.float64)
+    if len(set(labels)) < len(labels) or not all(isinstance(label, str) for label in labels):
+        raise Damaged("the labels of its relationship matrix are not unique texts")
+    if matrix.shape != (len(labels),) * 2 or not np.isfinite(matrix).all() or not np.array_equal(matrix, matrix.T):
+        raise Damaged("its relationship matrix is not square, not symmetric or not of finite numbers")
+    return labels, matrix
