@@ -12,7 +12,9 @@ import importlib
 import json
 import math
 import os
+import re
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,6 +23,7 @@ from openreml_core.assembly import METHODS
 from openreml_core.engines import ENGINES
 from openreml_core.errors import DataError, ModelError, did_you_mean
 from openreml_core.fitting import ALGORITHMS
+from openreml_core.storage import check_target
 from openreml_core.tables import Role, apply_roles
 
 if TYPE_CHECKING:
@@ -87,11 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="{app,fit}")
 
     opening = commands.add_parser("app", help="open the studio in the browser")
-    opening.add_argument("--port", type=_positive, default=None, help="serve on this port, not the first free one")
+    opening.add_argument("--port", type=_port, default=None, help="serve on this port, not the first free one")
 
     fitting = commands.add_parser("fit", help="fit a model to a table and print its summary")
     fitting.add_argument("file", metavar="FILE", help="csv, tsv, txt, xlsx or parquet")
     fitting.add_argument("formula", metavar="FORMULA", help='for example "yield ~ rep + (1 | gen)"')
+    fitting.add_argument("--sheet", default=None, metavar="NAME", help="sheet of a workbook, the first by default")
+    fitting.add_argument("--residual", default=None, metavar="TEXT", help='such as "ar1(row):ar1(col) + id(units)"')
     fitting.add_argument("--method", choices=list(METHODS), default="reml", help="REML unless told otherwise")
     fitting.add_argument("--algorithm", choices=list(ALGORITHMS), default="ai", help="average information, EM, or both")
     fitting.add_argument("--engine", choices=list(ENGINES), default="auto", help="how V is handled")
@@ -105,8 +110,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not re.fullmatch("[0-9]{1,18}", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a whole number from 1 up is needed, not {text!r}")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"a port from 1 to 65535 is needed, not {text!r}")
     return int(text)
 
 
@@ -122,9 +133,12 @@ def _app(request: argparse.Namespace) -> int:
 
 
 def _fit(request: argparse.Namespace) -> int:
+    if request.save is not None:
+        check_target(request.save)
     result = fit(
         request.formula,
-        _table(request.file, request.factor),
+        _table(request.file, request.sheet, request.factor),
+        residual=request.residual,
         weights=request.weights,
         method=request.method,
         algorithm=request.algorithm,
@@ -132,15 +146,20 @@ def _fit(request: argparse.Namespace) -> int:
         max_iterations=request.max_iterations,
         on_iteration=None if request.quiet else _progress,
     )
+    print(_as_json(result) if request.json else result.summary(), flush=True)
     if request.save is not None:
-        _save(result, request.save)
-    print(_as_json(result) if request.json else result.summary())
+        result.save(request.save)
     return 0 if result.converged else 1
 
 
-def _table(path: str, factors: str) -> pd.DataFrame:
+def _table(path: str, sheet: str | None, factors: str) -> pd.DataFrame:
     """Return the table in `path`, its columns named in `factors` (with commas) as factors."""
-    table = read_table(path)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        table = read_table(path, sheet=sheet)
+    for notice in said:
+        if notice.category is UserWarning:  # a workbook with several sheets
+            print(f"openreml: {notice.message} --sheet chooses another.", file=sys.stderr)
     names = [name.strip() for name in factors.split(",") if name.strip()]
     for name in names:
         if name not in table.columns:
@@ -156,13 +175,6 @@ def _progress(row: TraceRow) -> None:
     )
 
 
-def _save(result: MixedModelFit, path: str) -> None:
-    try:
-        result.save(path)
-    except OSError as error:
-        raise DataError(f"The fit cannot be saved to {path}: {error.strerror}.") from None
-
-
 def _as_json(result: MixedModelFit) -> str:
     """Return what the summary says, as one JSON object; what is not a number is null."""
     fixed = result.fixed_effects()
@@ -171,6 +183,7 @@ def _as_json(result: MixedModelFit) -> str:
         "converged message singular"
     ).split()
     content: dict[str, Any] = {name: getattr(result, name) for name in scalars}
+    content["residual"] = result.specification.residual
     content["aliased"] = list(result.aliased)
     content["warnings"] = list(result.warnings)
     content["iterations"] = int(result.trace["iteration"].iloc[-1])

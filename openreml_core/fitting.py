@@ -114,7 +114,7 @@ def fit(
         fixed=fixed,
         on_iteration=on_iteration,
     )
-    start, fixed = _plain(start), _plain(fixed)
+    given_start, given_fixed = _plain(start), _plain(fixed)
     design, model = build_model(
         formula,
         data,
@@ -124,8 +124,8 @@ def fit(
         weights=weights,
         offset=offset,
         contrasts=contrasts,
-        start=start,
-        fixed=fixed,
+        start=given_start,
+        fixed=given_fixed,
         missing=missing,
     )
     specification = Specification(
@@ -138,8 +138,8 @@ def fit(
         algorithm=algorithm,
         engine=engine,
         max_iterations=None if max_iterations is None else int(max_iterations),
-        start=start,
-        fixed=fixed,
+        start=given_start,
+        fixed=given_fixed,
         missing=missing,
     )
     held = given_values(model, fixed or {}, what="fixed")
@@ -171,8 +171,12 @@ def check_options(
     on_iteration: Any = None,
 ) -> None:
     """Refuse options that are not known or of the wrong type, before anything is computed."""
-    choices = {"method": (method, METHODS), "algorithm": (algorithm, ALGORITHMS), "engine": (engine, ENGINES)}
-    for name, (value, known) in {**choices, "missing": (missing, MISSING)}.items():
+    for name, value, known in (
+        ("method", method, tuple(METHODS)),
+        ("algorithm", algorithm, tuple(ALGORITHMS)),
+        ("engine", engine, ENGINES),
+        ("missing", missing, MISSING),
+    ):
         if not isinstance(value, str) or value not in known:
             raise ModelError(f"{name}={value!r} is not known.", hint=f"Choose one of {', '.join(known)}.")
     if residual is not None and not isinstance(residual, str):
@@ -247,7 +251,7 @@ def load(path: str | Path) -> MixedModelFit:
 
 
 def _damaged(path: Any, why: str) -> DataError:
-    return DataError(f"{path} is damaged: {why}", hint="Fit the model again and save it.")
+    return DataError(f"{storage.name_of(path)} is damaged: {why}", hint="Fit the model again and save it.")
 
 
 def _plain(given: Any) -> Any:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from openreml_core.assembly import assemble
-from openreml_core.design import build_design
+from openreml_core.assembly import build_model
+from openreml_core.covariance import NaturalParameter
 from openreml_core.engines import choose_engine
 from openreml_core.model import MixedModel
 from openreml_core.notation import Formula, latex
@@ -56,6 +56,8 @@ def preview(
     formula: str,
     data: pd.DataFrame,
     *,
+    residual: str | None = None,
+    relationship: Mapping[str, Any] | None = None,
     method: str = "reml",
     weights: str | Sequence[float] | None = None,
     offset: str | Sequence[float] | None = None,
@@ -77,8 +79,17 @@ def preview(
     >>> seen.n_obs, seen.rank, seen.n_parameters
     (72, 3, 3)
     """
-    design = build_design(formula, data, weights=weights, offset=offset, contrasts=contrasts, missing=missing)
-    model = assemble(design, method=method)
+    design, model = build_model(
+        formula,
+        data,
+        residual=residual,
+        relationship=relationship,
+        method=method,
+        weights=weights,
+        offset=offset,
+        contrasts=contrasts,
+        missing=missing,
+    )
     terms = pd.DataFrame(
         [
             {
@@ -114,8 +125,22 @@ def parameter_lines(model: MixedModel) -> tuple[str, ...]:
         for q in term.structure.natural:
             name1, name2 = (n.replace("(Intercept)", "the intercept") for n in (q.name1, q.name2))
             if q.kind == "variance":
-                effect = "" if term.structure.size == 1 and q.name1 == "(Intercept)" else f" of {name1}"
+                effect = "" if not name1 or (term.structure.size == 1 and q.name1 == "(Intercept)") else f" of {name1}"
                 lines.append(f"variance{effect} between the {len(term.levels)} levels of {term.name}")
             else:
-                lines.append(f"{q.kind} of {name1} and {name2} over the levels of {term.name}")
-    return (*lines, "residual variance")
+                pair = f" of {name1} and {name2}" if name2 else f" {q.label}" if q.label else f" of {name1}"
+                lines.append(f"{q.kind}{pair} over the levels of {term.name}")
+    for part in model.residuals:
+        lines += [_residual_line(part.name, q) for q in part.structure.natural]
+    return tuple(lines)
+
+
+def _residual_line(name: str, q: NaturalParameter) -> str:
+    """A parameter of the residual in words; ``name`` is its part of R, such as ``residual[C1]`` or ``units``."""
+    base, _, section = name.partition("[")
+    where = f" in {section.removesuffix(']')}" if section else ""
+    if q.kind == "variance":
+        own = "" if q.name1 in ("", "units") else f" of {q.name1}"
+        return f"residual variance{own or (' of the units' if base == 'units' else '')}{where}"
+    pair = f" of {q.name1} and {q.name2}" if q.name2 else f" {q.label}" if q.label else f" of {q.name1}"
+    return f"{q.kind}{pair} of the residual{where}"

@@ -100,7 +100,11 @@ def build_design(
     y = check_response(read, table)
     weight_values = None
     if weights is not None:
-        weight_values = check_weights(given[weights if isinstance(weights, str) else "weights"][keep], table)
+        weight_values = check_weights(
+            given[weights if isinstance(weights, str) else "weights"][keep],
+            table,
+            weights if isinstance(weights, str) else None,
+        )
     offsets = tuple(Variable(expression) for expression in read.offset_expressions)
     total_offset = _offset(offsets, table)
     if offset is not None:
@@ -113,9 +117,11 @@ def build_design(
     if aliased:
         warnings.append(_aliased_words(aliased))
     if len(table) <= X.shape[1]:
+        most = max(terms, key=lambda term: len(term.columns))
         raise DataError(
-            f"The fixed part has {X.shape[1]} coefficients but there are only {len(table)} complete rows.",
-            hint="Leave out fixed terms, or bring more rows.",
+            f"The fixed part has {X.shape[1]} coefficients but there are only {len(table)} complete rows; "
+            f"*{most.label}* has {len(most.columns)} of them.",
+            hint="Leave out fixed terms, make a factor of many levels random, (1 | factor), or bring more rows.",
         )
     random, more = random_designs(read.random, table, frozenset(known_groups), plain_residual)
     kinds = tuple((name, "number" if is_numeric(table.column(name)) else "factor") for name in used)

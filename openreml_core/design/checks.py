@@ -11,7 +11,7 @@ from openreml_core.design.coding import Coding
 from openreml_core.design.columns import is_numeric, numbers
 from openreml_core.design.contrasts import Contrast
 from openreml_core.design.evaluate import Coded, Variable
-from openreml_core.design.finite import check_finite
+from openreml_core.design.finite import check_finite, check_size
 from openreml_core.design.table import Table
 from openreml_core.errors import DataError, FormulaError
 from openreml_core.notation.formula import Formula
@@ -46,6 +46,7 @@ def check_response(formula: Formula, table: Table) -> np.ndarray:
         raise DataError(f"The response {expression.label} has several columns; a model has one response.")
     check_finite(expression, value, table)
     y = np.array(value, dtype=np.float64)
+    check_size(expression.label, y)
     if np.ptp(y) == 0:
         raise DataError(
             f"The response *{expression.label}* has the value {y[0]:g} in every row: there is nothing to explain."
@@ -79,29 +80,40 @@ def column_or_array(what: str, source: object, table: Table) -> np.ndarray | Non
     if isinstance(source, str):
         column = table.column(source, what)
         if not is_numeric(column):
-            raise DataError(f"The column *{source}* given as {what} is not numeric.")
+            raise DataError(f"The column *{source}* given as {what} is not numeric.", hint="Name a column of numbers.")
         values = numbers(column)
     else:
         try:
             values = np.asarray(source, dtype=np.float64)
         except (TypeError, ValueError):
             raise DataError(
-                f"The {what} are not numbers.", hint="Give a column's name or one number per row."
+                f"The {what} {_are(what)} not made of numbers.", hint="Give a column's name or one number per row."
             ) from None
         if values.shape != (len(table),):
-            raise DataError(f"The {what} have shape {values.shape}; the table has {len(table)} rows.")
+            raise DataError(
+                f"The {what} given {_are(what)} of shape {values.shape}; the table has {len(table)} rows.",
+                hint="Give one number per row, or a column's name.",
+            )
     wrong = np.flatnonzero(np.isinf(values))
     if len(wrong):
-        raise DataError(f"The {what} are infinite in {table.rows(wrong)}.")
+        own = f" *{source}*" if isinstance(source, str) else ""
+        raise DataError(
+            f"The {what}{own} {_are(what)} infinite in {table.rows(wrong)}.",
+            hint="Correct those values or mark them as missing (NA).",
+        )
     return values
 
 
-def check_weights(weights: np.ndarray, table: Table) -> np.ndarray:
-    """Refuse weights that are not above zero."""
+def _are(what: str) -> str:
+    return "are" if what == "weights" else "is"
+
+
+def check_weights(weights: np.ndarray, table: Table, column: str | None = None) -> np.ndarray:
+    """Refuse weights that are not above zero; `column` is their name where they have one."""
     wrong = np.flatnonzero(weights <= 0)
     if len(wrong):
         raise DataError(
-            f"The weights are not above zero in {table.rows(wrong)}.",
+            f"The weights{f' *{column}*' if column else ''} are not above zero in {table.rows(wrong)}.",
             hint="A row that should not count is left out, or its response marked as missing (NA).",
         )
     return np.array(weights)

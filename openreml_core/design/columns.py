@@ -53,9 +53,9 @@ def numbers(column: pd.Series) -> np.ndarray:
 
 
 def level_text(value: object) -> str:
-    """Return a level as text: whole numbers without a decimal point."""
-    if isinstance(value, float | np.floating) and float(value).is_integer() and abs(float(value)) < 1e15:
-        return str(int(value))
+    """Return a level as text: whole numbers without a decimal point, from 2^53 on as Python writes them (1e+20)."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value)) if abs(float(value)) < 2**53 else repr(float(value)).removesuffix(".0")
     if isinstance(value, float | np.floating):
         return format(float(value), ".15g")
     if isinstance(value, pd.Timestamp):

@@ -9,6 +9,30 @@ from openreml_core.design.table import Table
 from openreml_core.errors import DataError
 from openreml_core.notation.expression import Expression
 
+#: Beyond this the squares and fourth powers that a fit needs leave the range of floats.
+LARGEST = 1e75
+
+
+def check_size(label: str, y: np.ndarray) -> None:
+    """Refuse a response of numbers too large, or differences too small, to compute with.
+
+    Parameters
+    ----------
+    label : str
+    y : float64 array of shape (n,), finite
+    """
+    largest, spread = float(np.abs(y).max()), float(np.abs(y - y[0]).max())
+    if largest > LARGEST:
+        raise DataError(
+            f"The numbers of the response *{label}* are too large to compute with (up to {largest:.2g}).",
+            hint="Give the response in another unit.",
+        )
+    if 0 < spread < 1 / LARGEST:
+        raise DataError(
+            f"The numbers of the response *{label}* are too close to each other to compute with (within {spread:.2g}).",
+            hint="Give the response in another unit.",
+        )
+
 
 def check_finite(expression: Expression, values: np.ndarray, table: Table) -> None:
     """Refuse infinite or undefined values of an expression.

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 from math import inf
 
-from openreml_core.errors import FormulaError
+from openreml_core.errors import FormulaError, did_you_mean
 from openreml_core.notation.expression import Expression, parse_expression
 from openreml_core.notation.tokens import Token, clean, inside, render, split
 
@@ -63,6 +63,15 @@ class _Book:
         self.factors.setdefault(short, factor)
         return short
 
+    def check_known(self, term: Sequence[str], piece: Sequence[Token]) -> None:
+        """Refuse a term that names a column the table does not have; it would be taken away unseen."""
+        for name in dict.fromkeys(name for short in term for name in self.factors[short].names):
+            if self.columns and name not in self.columns:
+                raise FormulaError(
+                    f"Column *{name}* is not in this table (in '- {render(piece)}').",
+                    hint=did_you_mean(name, list(self.columns)),
+                )
+
 
 def _add(
     tokens: Sequence[Token],
@@ -98,6 +107,7 @@ def _add(
             if add:
                 terms.setdefault(frozenset(term), term)
             else:
+                book.check_known(term, piece)
                 terms.pop(frozenset(term), None)
     return intercept
 

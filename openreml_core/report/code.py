@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from openreml_core.errors import ModelError
+from openreml_core.notation import parse_residual
 
 LANGUAGES = ("python", "r-lme4")
 
@@ -31,7 +32,14 @@ def to_code(fit: Any, language: str = "python") -> str:
 
 def _python(fit: Any) -> str:
     spec = fit.specification
+    known = _known_groups(fit)
+    if known:
+        raise ModelError(
+            f"The relationship matrix of {', '.join(known)} has to be given beside the code, which cannot hold it.",
+            hint=f'Add relationship={{"{known[0]}": A}} to the call of fit, A being the matrix.',
+        )
     options: dict[str, tuple[Any, Any]] = {
+        "residual": (spec.residual, None),
         "method": (spec.method, "reml"),
         "weights": (spec.weights, None),
         "offset": (spec.offset, None),
@@ -57,6 +65,10 @@ def _lme4(fit: Any) -> str:
         raise ModelError(
             "lme4 cannot hold a variance at a given value.", hint="Take the Python code, or leave `fixed` out."
         )
+    if not parse_residual(spec.residual).is_plain:
+        raise ModelError(f"lme4 cannot fit the residual {spec.residual}.", hint="Take the Python code.")
+    if known := _known_groups(fit):
+        raise ModelError(f"lme4 cannot take the relationship matrix of {', '.join(known)}.", hint="Fit it here.")
     formula = fit.design.formula
     words = {"C(": "factor(", "**": "^"}
     text = formula.text
@@ -69,6 +81,12 @@ def _lme4(fit: Any) -> str:
     lines += [f"data[[{_quoted(name)}]] <- factor(data[[{_quoted(name)}]])" for name in _factors(fit, groups=True)]
     lines += [f"fit <- lmer({text}, data{extra})", "summary(fit)"]
     return "\n".join(lines) + "\n"
+
+
+def _known_groups(fit: Any) -> list[str]:
+    """The grouping factors whose levels have a known relationship."""
+    terms = zip(fit.design.random, fit.estimates.engine.model.terms, strict=True)
+    return list(dict.fromkeys(":".join(design.group) for design, term in terms if term.kernel is not None))
 
 
 def _factors(fit: Any, groups: bool = False) -> list[str]:

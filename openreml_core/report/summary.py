@@ -29,8 +29,10 @@ def header_lines(fit: Any) -> list[tuple[str, str]]:
         ("AIC, BIC", f"{fit.aic:.2f}, {fit.bic:.2f} ({fit.n_parameters} parameters, fixed effects counted)"),
         ("Search", fit.message),
     ]  # fmt: skip
+    if fit.specification.residual:
+        lines.insert(1, ("Residual", fit.specification.residual))
     if fit.specification.weights:
-        lines.insert(3, ("Weights", fit.specification.weights))
+        lines.insert(-4, ("Weights", fit.specification.weights))
     return lines
 
 

@@ -5,7 +5,7 @@ rows.parquet          the rows that were used, the columns that the model names
 relationship0.parquet a known relationship matrix: labels, then the columns of the matrix
 """
 
-from openreml_core.storage.archive import SavedFit, check_target, read, write
+from openreml_core.storage.archive import SavedFit, check_target, name_of, read, write
 from openreml_core.storage.record import OWN_OFFSET, OWN_WEIGHTS
 
-__all__ = ["OWN_OFFSET", "OWN_WEIGHTS", "SavedFit", "check_target", "read", "write"]
+__all__ = ["OWN_OFFSET", "OWN_WEIGHTS", "SavedFit", "check_target", "name_of", "read", "write"]

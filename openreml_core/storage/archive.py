@@ -39,6 +39,11 @@ class SavedFit:
     relationships: dict[str, tuple[tuple[str, ...], np.ndarray]]
 
 
+def name_of(path: Any) -> str:
+    """How messages call a file: its path, or "The file" where it is an open one."""
+    return str(path) if isinstance(path, str | os.PathLike) else "The file"
+
+
 def check_target(path: Any) -> None:
     """Refuse a path to which nothing can be written, before time is spent on what is to be written.
 
@@ -54,10 +59,12 @@ def check_target(path: Any) -> None:
     target = Path(path)
     try:
         if target.is_dir():
-            raise DataError(f"The fit cannot be saved to {path}: it is a folder.", hint="Add the name of a file.")
+            raise DataError(
+                f"The fit cannot be saved to {name_of(path)}: it is a folder.", hint="Add the name of a file."
+            )
         if not target.parent.is_dir():
             raise DataError(
-                f"The fit cannot be saved to {path}: there is no folder {target.parent}.",
+                f"The fit cannot be saved to {name_of(path)}: there is no folder {target.parent}.",
                 hint="Make the folder, or choose another one.",
             )
         allowed = os.access(target if target.exists() else target.parent, os.W_OK)
@@ -65,7 +72,9 @@ def check_target(path: Any) -> None:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"The fit cannot be saved to {path!r}: {reason}.", hint="Choose another path.") from None
     if not allowed:
-        raise DataError(f"The fit cannot be saved to {path}: writing is not permitted.", hint="Choose another folder.")
+        raise DataError(
+            f"The fit cannot be saved to {name_of(path)}: writing is not permitted.", hint="Choose another folder."
+        )
 
 
 def write(path: Any, fit: Any) -> None:
@@ -100,7 +109,7 @@ def write(path: Any, fit: Any) -> None:
             Path(path).write_bytes(packed.getvalue())
     except (OSError, ValueError, TypeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"The fit cannot be saved to {path}: {reason}.", hint="Choose another path.") from None
+        raise DataError(f"The fit cannot be saved to {name_of(path)}: {reason}.", hint="Choose another path.") from None
 
 
 def read(path: Any) -> SavedFit:
@@ -126,12 +135,12 @@ def read(path: Any) -> SavedFit:
     except DataError:
         raise
     except FileNotFoundError:
-        raise DataError(f"There is no file {path}.", hint="Check the path.") from None
+        raise DataError(f"There is no file {name_of(path)}.", hint="Check the path.") from None
     except Damaged as error:
-        raise DataError(f"{path} is damaged: {error}.", hint=_AGAIN) from None
+        raise DataError(f"{name_of(path)} is damaged: {error}.", hint=_AGAIN) from None
     except Exception as error:  # zip, JSON and Parquet fail in many ways; all of them mean the same to the user
         raise DataError(
-            f"{path} is not a saved fit, or is damaged ({type(error).__name__}).",
+            f"{name_of(path)} is not a saved fit, or is damaged ({type(error).__name__}).",
             hint="Choose a file that fit.save wrote.",
         ) from None
     return SavedFit(record, rows, relationships)
@@ -139,12 +148,12 @@ def read(path: Any) -> SavedFit:
 
 def _check_origin(path: Any, record: Any) -> None:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise DataError(f"{path} is not a saved fit.", hint="Choose a file that fit.save wrote.")
+        raise DataError(f"{name_of(path)} is not a saved fit.", hint="Choose a file that fit.save wrote.")
     version = record.get("version")
     if type(version) is not int or version < 1:
         raise Damaged(f"its version is {str(version)[:40]!r}")
     if version > VERSION:
-        raise DataError(f"{path} was written by a later version.", hint="Update this program to open it.")
+        raise DataError(f"{name_of(path)} was written by a later version.", hint="Update this program to open it.")
 
 
 def _rows_parquet(rows: pd.DataFrame) -> bytes:

@@ -62,7 +62,9 @@ def check_record(record: dict[str, Any]) -> None:
         Names the entry.
     """
     _require(_all(record.get("theta"), _is_number), "its theta is no list of numbers")
-    _require(_all(record.get("free"), lambda v: type(v) is bool), "its list of free parameters is no list of yes and no")
+    _require(
+        _all(record.get("free"), lambda v: type(v) is bool), "its list of free parameters is no list of yes and no"
+    )
     _require(_is_number(record.get("criterion")), "its criterion is no number")
     _require(type(record.get("converged")) is bool, "it does not say whether the fit converged")
     _require(type(record.get("message")) is str, "its message is no text")

@@ -27,8 +27,8 @@ def storable(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[Any]]]:
         column = rows[name]
         if isinstance(column.dtype, pd.CategoricalDtype):
             levels = column.cat.categories.tolist()
-            if levels and all(type(level) in (int, float, bool) for level in levels):
-                columns[str(name)], factors[str(name)] = np.asarray(column), levels
+            if column.cat.categories.dtype.kind in "iufb" and np.isfinite(levels).all():
+                columns[str(name)], factors[str(name)] = np.asarray(levels)[column.cat.codes], levels
                 continue
         columns[str(name)] = _plain(column)
     out = pd.DataFrame(columns, index=rows.index)
@@ -45,7 +45,7 @@ def _plain(column: pd.Series) -> Any:
         if all(type(level) is str for level in levels):
             return pd.Categorical.from_codes(column.cat.codes.to_numpy(), categories=levels, ordered=column.cat.ordered)
     elif is_numeric(column):
-        values = column.tolist() if dtype == object else []
+        values = column.tolist() if types.is_object_dtype(dtype) else []
         if types.is_integer_dtype(dtype):
             return column.to_numpy(dtype=np.uint64 if types.is_unsigned_integer_dtype(dtype) else np.int64)
         if values and all(isinstance(value, int | np.integer) and abs(int(value)) < 2**63 for value in values):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from openreml_core.tables.roles import Role, as_factor
+from openreml_core.tables.roles import Role, as_factor, role_named
 
 #: Levels named in full; of more, the first three and the last.
 SHOWN = 6
@@ -37,7 +37,7 @@ def describe_columns(table: pd.DataFrame, roles: Mapping[str, Role | str]) -> pd
     """
     rows = []
     for name in table.columns:
-        column, role = table[name], Role(roles.get(str(name), Role.IGNORE))
+        column, role = table[name], role_named(roles.get(str(name), Role.IGNORE), str(name))
         kind = column_type(column)
         measured = kind in ("numbers", "whole numbers") and role is not Role.FACTOR
         numbers = (

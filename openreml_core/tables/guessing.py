@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from openreml_core.errors import DataError
 from openreml_core.tables.roles import Role
 from openreml_core.tables.vocabulary import FACTOR_KINDS, Kind, kind_of_name
 
@@ -108,6 +109,11 @@ def guess_roles(table: pd.DataFrame) -> dict[str, Role]:
     >>> {name: role.value for name, role in guess_roles(trial).items()}
     {'rep': 'factor', 'gen': 'factor', 'yield': 'response'}
     """
+    if not isinstance(table, pd.DataFrame):
+        raise DataError(
+            f"The data are a {type(table).__name__}, not a table (pandas.DataFrame).",
+            hint="Read a file with read_table.",
+        )
     looks = {str(name): look_at(table[name], str(name)) for name in table.columns}
     roles: dict[str, Role] = {}
     for role, found in (("row", _position(looks, Kind.ROW)), ("column", _position(looks, Kind.COLUMN))):

@@ -31,7 +31,7 @@ def column_names(file: str, header: Sequence[object]) -> list[str]:
     Raises
     ------
     DataError
-        Two columns have the same name, or the first row holds numbers.
+        Two columns have the same name, a name holds a backtick, or the first row holds numbers.
 
     Examples
     --------
@@ -45,6 +45,12 @@ def column_names(file: str, header: Sequence[object]) -> list[str]:
             f"The first row of *{file}* holds numbers ({', '.join(given[:4])}), not the names of the columns.",
             hint="Put a row of names above the data.",
         )
+    for j, name in enumerate(names):
+        if "`" in name:
+            raise DataError(
+                f"*{file}*: the name of column {j + 1}, *{name}*, holds a backtick (`).",
+                hint="Rename it: in formulas, backticks stand around names with spaces.",
+            )
     twice = [name for name, times in Counter(given).items() if times > 1]
     if twice:
         places = [str(j + 1) for j, name in enumerate(names) if name == twice[0]]

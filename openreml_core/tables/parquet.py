@@ -53,12 +53,17 @@ def read_parquet(source: Source, max_bytes: int = MAX_BYTES) -> pd.DataFrame:
 
 
 def plain(column: pd.Series) -> pd.Series:
-    """Return a column as int64, float64, text or categories; what is missing stays missing."""
+    """Return a column as int64, float64, text or categories; what is missing stays missing.
+
+    Whole numbers beyond int64 become text, as in other files.
+    """
     types = pd.api.types
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column
     if types.is_bool_dtype(column.dtype):
         return column.map(str).astype("str").where(column.notna())
+    if types.is_unsigned_integer_dtype(column.dtype) and column.max() > 2**63 - 1:
+        return column.map(str, na_action="ignore").astype("str")
     if types.is_integer_dtype(column.dtype):
         return column.astype("int64") if not column.isna().any() else column.astype("float64")
     if types.is_float_dtype(column.dtype):

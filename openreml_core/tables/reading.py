@@ -58,6 +58,12 @@ def read_table(
     0   A    4.5
     1   B    NaN
     """
+    if separator is not None and (not isinstance(separator, str) or len(separator) != 1 or separator in '"\r\n'):
+        raise DataError(f"separator={separator!r} cannot stand between cells.", hint="Give one character, such as ';'.")
+    if decimal is not None and decimal not in (".", ","):
+        raise DataError(f"decimal={decimal!r} is no decimal mark.", hint="Choose '.' or ','.")
+    if sheet is not None and not isinstance(sheet, str | int):
+        raise DataError(f"sheet={sheet!r} names no sheet.", hint="Give its name, or its number from 0.")
     file = open_source(source, name, max_bytes)
     kind = kind_of(file, max_bytes)
     if kind == "xlsx":

@@ -46,26 +46,46 @@ def apply_roles(table: pd.DataFrame, roles: Mapping[str, Role | str]) -> pd.Data
     Raises
     ------
     DataError
-        An unknown column, or a cell that is not a number where the role asks for one; the row is named, counted from 1.
+        An unknown column or role, or a cell that is not a number where the role asks for one; the row is named, counted from 1.
     """
+    if not isinstance(table, pd.DataFrame):
+        raise DataError(f"The data are a {type(table).__name__}, not a table (pandas.DataFrame).")
+    if not isinstance(roles, Mapping):
+        raise DataError(f"roles={roles!r} does not name columns.", hint='Give a dictionary such as {"gen": "factor"}.')
     out = table.copy()
     for name, role in roles.items():
         if name not in table.columns:
             raise DataError(
                 f"Column *{name}* is not in this table.", hint=did_you_mean(str(name), [str(c) for c in table.columns])
             )
-        match Role(role):
+        match known := role_named(role, str(name)):
             case Role.FACTOR:
                 out[name] = as_factor(table[name])
             case Role.RESPONSE | Role.COVARIATE:
-                out[name] = as_numbers(table[name], Role(role)).astype("float64")
+                out[name] = as_numbers(table[name], known).astype("float64")
             case Role.ROW | Role.COLUMN:
-                out[name] = as_numbers(table[name], Role(role))
+                out[name] = as_numbers(table[name], known)
     return out
+
+
+def role_named(role: object, column: str) -> Role:
+    """Return the role that a text names; a DataError naming the column where there is none.
+
+    >>> role_named("factor", "gen")
+    <Role.FACTOR: 'factor'>
+    """
+    try:
+        return Role(role)  # type: ignore[arg-type]
+    except ValueError:
+        raise DataError(
+            f"Column *{column}* has the role {role!r}, which does not exist.", hint=f"Roles are {', '.join(Role)}."
+        ) from None
 
 
 def as_factor(column: pd.Series) -> pd.Series:
     """Return a column as categories; whole numbers in a column with gaps are levels 1, 2, not 1.0, 2.0.
+
+    From 2^53 on, where floats no longer tell whole numbers apart, levels are text as Python writes it: 1e+20.
 
     >>> as_factor(pd.Series([10.0, 2.0, np.nan])).cat.categories.tolist()
     [2, 10]
@@ -73,15 +93,23 @@ def as_factor(column: pd.Series) -> pd.Series:
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column.cat.remove_unused_categories()
     present = column.dropna()
-    if pd.api.types.is_float_dtype(column.dtype) and len(present) and bool((present % 1 == 0).all()):
+    levels: Sequence[Hashable]
+    if pd.api.types.is_float_dtype(column.dtype) and bool((present.abs() >= 2**53).any()):
+        levels = [_large(level) for level in sorted(present.unique().tolist())]
+        column = column.map(_large, na_action="ignore")
+    elif pd.api.types.is_float_dtype(column.dtype) and len(present) and bool((present % 1 == 0).all()):
         column = column.astype("Int64")
-        levels: Sequence[Hashable] = sorted(int(level) for level in present.unique())
+        levels = sorted(int(level) for level in present.unique())
     elif pd.api.types.is_numeric_dtype(column.dtype):
         levels = sorted(present.unique().tolist())
     else:
         column = column.map(str, na_action="ignore")
         levels = sorted({str(level) for level in present})
     return pd.Series(pd.Categorical(column, categories=levels), index=column.index, name=column.name)
+
+
+def _large(value: float) -> str:
+    return repr(float(value)).removesuffix(".0")
 
 
 def as_numbers(column: pd.Series, role: Role) -> pd.Series:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,9 @@ def fitted(sample: str = "john_alpha", formula: str | None = None) -> AppTest:
 
 
 def text(at: AppTest) -> str:
-    """All the words of the page."""
+    """All the words of the page, as they are read: without the marks that keep Markdown from reading them."""
     parts = [*at.title, *at.subheader, *at.markdown, *at.caption, *at.info, *at.success, *at.warning, *at.error, *at.code]
-    return "\n".join(str(part.value) for part in parts)
+    return re.sub(r"\\([^\w\s])", r"\1", "\n".join(str(part.value) for part in parts))
 
 
 def sound(at: AppTest) -> AppTest:

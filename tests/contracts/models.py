@@ -8,7 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openreml_core.covariance import Diagonal, GroupedTerm, IndependentResidual, Structure, Unstructured
+from openreml_core.covariance import (
+    AR1,
+    BlockResidual,
+    Diagonal,
+    GroupedTerm,
+    IndependentResidual,
+    ScaledCorrelation,
+    Separable,
+    Structure,
+    Unstructured,
+)
 from openreml_core.model import MixedModel
 
 
@@ -21,6 +31,8 @@ def simulated(
     profiled: bool = True,
     weighted: bool = False,
     cut: float = 0.0,
+    residual: str = "",
+    related: bool = False,
 ) -> MixedModel:
     """A model with random covariates, unbalanced groups, and a response that has every effect in it.
 
@@ -30,6 +42,10 @@ def simulated(
         The random terms: k effects over q levels.
     cut : float
         Size of the random effects relative to the residual; 0.0 leaves them out of the response (singular fits).
+    residual : {"", "ar1 + units", "blocks", "sections"}
+        A field of plots with a nugget, correlated visits of subjects, or a variance per section.
+    related : bool
+        Whether the levels of each term are related, with two more levels that have no rows.
     """
     rng = np.random.default_rng(seed)
     x = np.column_stack([np.ones(n), rng.normal(size=(n, 2))])
@@ -39,13 +55,19 @@ def simulated(
         codes = np.concatenate([np.arange(q), rng.integers(0, q, n - q)])
         basis = np.column_stack([np.ones(n), rng.normal(size=(n, k - 1)) * 3.0])
         y += cut * (basis * rng.normal(size=(q, k))[codes]).sum(axis=1)
+        levels, kernel = q, None
+        if related:
+            levels = q + 2
+            half = rng.normal(size=(levels, levels))
+            kernel = torch.from_numpy(half @ half.T / levels + 0.5 * np.eye(levels))
         terms.append(
             GroupedTerm(
                 name,
                 structure([f"e{j}" for j in range(k)]),
-                tuple(f"l{j}" for j in range(q)),
+                tuple(f"l{j}" for j in range(levels)),
                 torch.from_numpy(codes),
                 torch.from_numpy(basis),
+                kernel,
             )
         )
     weights = rng.uniform(0.5, 2.0, n) if weighted else np.ones(n)
@@ -54,10 +76,28 @@ def simulated(
         torch.from_numpy(x),
         ("(Intercept)", "x1", "x2"),
         tuple(terms),
-        (IndependentResidual(torch.from_numpy(1 / weights)),),
+        _residuals(residual, n, torch.from_numpy(1 / weights)),
         method,
-        profiled,
+        profiled and not residual,
     )
+
+
+def _residuals(kind: str, n: int, variance: Tensor) -> tuple[IndependentResidual | BlockResidual, ...]:
+    rows = torch.arange(n)
+    if kind == "ar1 + units":
+        grid = ScaledCorrelation(
+            [str(i) for i in range(n)],
+            Separable([AR1(torch.arange(7)), AR1(torch.arange(n // 7 + 1))], [rows % 7, rows // 7], ["row.", "col."]),
+        )
+        block = BlockResidual(grid, rows, rows, torch.zeros(n, dtype=torch.int64), n)
+        return (block, IndependentResidual(variance, name="units"))
+    if kind == "blocks":
+        return (BlockResidual(Unstructured(["t1", "t2", "t3"]), rows, rows % 3, rows // 3, n),)
+    if kind == "sections":
+        first = (rows < n // 2).double()
+        parts = (("residual[a]", first), ("residual[b]", 1 - first))
+        return tuple(IndependentResidual(variance * own, name=name) for name, own in parts)
+    return (IndependentResidual(variance),)
 
 
 def differences(function: Callable[[Tensor], Tensor], theta: Tensor, size: Tensor, h: float = 1e-4) -> Tensor:
@@ -78,7 +118,7 @@ def differences(function: Callable[[Tensor], Tensor], theta: Tensor, size: Tenso
 
 def plain_criterion(model: MixedModel, theta: Tensor, sigma2: Tensor | float) -> Tensor:
     """-2 l from its definition, inverses and determinants written out: differentiable, slow, independent of the engine."""
-    v = sigma2 * _plain_v(model, theta)
+    v = sigma2 * plain_v(model, theta)
     inverse = torch.linalg.inv(v)
     xvx = model.X.T @ inverse @ model.X
     p = inverse - inverse @ model.X @ torch.linalg.inv(xvx) @ model.X.T @ inverse
@@ -86,12 +126,29 @@ def plain_criterion(model: MixedModel, theta: Tensor, sigma2: Tensor | float) ->
     return out + torch.linalg.slogdet(xvx)[1] if model.method == "reml" else out
 
 
-def _plain_v(model: MixedModel, theta: Tensor) -> Tensor:
-    v = torch.diag(model.residuals[0].variance) * (1.0 if model.profiled else theta[-1] ** 2)
-    for term, part in zip(model.terms, model.split(theta), strict=False):
+def plain_v(model: MixedModel, theta: Tensor) -> Tensor:
+    """V spelled out: incidence matrices, Kronecker products, loops over pairs of rows."""
+    v = torch.zeros(model.n, model.n, dtype=torch.float64)
+    parts = list(model.split(theta))
+    for term, part in zip(model.terms, parts, strict=False):
         q, k = len(term.levels), term.structure.size
         z = torch.zeros(model.n, q * k, dtype=torch.float64)
         for row, code in enumerate(term.codes.tolist()):
             z[row, code * k : (code + 1) * k] = term.basis[row]
-        v = v + z @ torch.kron(torch.eye(q, dtype=torch.float64), term.structure.matrix(part)) @ z.T
+        kernel = torch.eye(q, dtype=torch.float64) if term.kernel is None else term.kernel
+        v = v + z @ torch.kron(kernel, term.structure.matrix(part).contiguous()) @ z.T
+    if model.profiled:
+        return v + torch.diag(model.residuals[0].variance)
+    for own, part in zip(model.residuals, parts[len(model.terms) :], strict=True):
+        sigma = own.structure.matrix(part)
+        if isinstance(own, IndependentResidual):
+            v = v + sigma[0, 0] * torch.diag(own.variance)
+            continue
+        entries = torch.zeros(model.n, model.n, dtype=torch.float64)
+        rows, index, codes = own.rows.tolist(), own.index.tolist(), own.codes.tolist()
+        for i, row in enumerate(rows):
+            for j, other in enumerate(rows):
+                if codes[i] == codes[j]:
+                    entries = entries.index_put((torch.tensor(row), torch.tensor(other)), sigma[index[i], index[j]])
+        v = v + entries
     return v

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from openreml_core.covariance import Diagonal, Unstructured
 from openreml_core.engines import MarginalEngine, NotPositiveDefinite
 from openreml_core.model import MixedModel
-from tests.contracts.models import differences, plain_criterion, simulated
+from tests.contracts.models import differences, plain_criterion, plain_v, simulated
 
 CASES = {
     "crossed": {},
@@ -19,6 +21,11 @@ CASES = {
     "three effects": {"structures": (("g", Unstructured, 3, 5),)},
     "uncorrelated": {"structures": (("g", Diagonal, 3, 5), ("h", Unstructured, 1, 7))},
     "no random term": {"structures": ()},
+    "ar1 x ar1 and units": {"residual": "ar1 + units", "n": 28},
+    "unstructured blocks": {"residual": "blocks", "n": 27},
+    "a variance per section": {"residual": "sections", "weighted": True},
+    "related levels": {"related": True},
+    "related levels, ml": {"related": True, "method": "ml"},
 }
 
 
@@ -107,6 +114,13 @@ def test_derivatives_of_cov_beta(model):
     torch.testing.assert_close(at.beta_covariance, covariance(both), rtol=1e-9, atol=1e-12)
 
 
+def residual_matrix(model: MixedModel, at) -> torch.Tensor:
+    """R, all of V that the random terms do not account for."""
+    bare = replace(model, terms=())
+    own = at.theta[sum(t.structure.n_parameters for t in model.terms) :]
+    return at.sigma2 * plain_v(bare, own)
+
+
 def test_blups_solve_the_mixed_model_equations(model):
     """Henderson's equations, written out and solved whole: BLUE, BLUPs, and the prediction error variances."""
     engine = MarginalEngine(model)
@@ -119,12 +133,13 @@ def test_blups_solve_the_mixed_model_equations(model):
         z = torch.zeros(model.n, q, k, dtype=torch.float64)
         z[torch.arange(model.n), term.codes] = term.basis
         blocks.append(z.reshape(model.n, q * k))
-        precisions.append(torch.kron(torch.eye(q, dtype=torch.float64), torch.linalg.inv(sigma).contiguous()))
+        related = torch.eye(q, dtype=torch.float64) if term.kernel is None else torch.linalg.inv(term.kernel)
+        precisions.append(torch.kron(related.contiguous(), torch.linalg.inv(sigma).contiguous()))
     w = torch.cat(blocks, dim=1)
-    r_inverse = 1 / (model.residuals[0].variance * float(sigmas[-1]))
-    left = w.T @ (r_inverse[:, None] * w) + torch.block_diag(*precisions)
+    r_inverse = torch.linalg.inv(residual_matrix(model, at))
+    left = w.T @ r_inverse @ w + torch.block_diag(*precisions)
     inverse = torch.linalg.inv(left)
-    solution = inverse @ w.T @ (r_inverse * model.y)
+    solution = inverse @ w.T @ r_inverse @ model.y
     torch.testing.assert_close(at.beta, solution[: model.p], rtol=1e-8, atol=1e-9)
     position = model.p
     without_x = torch.linalg.inv(left[model.p :, model.p :])
@@ -168,6 +183,8 @@ def test_a_mean_of_a_million_costs_no_digits():
 
 def test_an_indefinite_v_is_refused_not_mended():
     model = simulated(5)
-    bad = MixedModel(model.y, model.X, model.fixed_names, model.terms, (type(model.residuals[0])(-model.residuals[0].variance),))
+    bad = MixedModel(
+        model.y, model.X, model.fixed_names, model.terms, (type(model.residuals[0])(-model.residuals[0].variance),)
+    )
     with pytest.raises(NotPositiveDefinite):
         MarginalEngine(bad).evaluate(0.1 * model.start())

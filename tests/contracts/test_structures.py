@@ -5,14 +5,79 @@ from __future__ import annotations
 import pytest
 import torch
 
-from openreml_core.covariance import Diagonal, Structure, Unstructured
+from openreml_core.covariance import (
+    AR1,
+    AR2,
+    Antedependence,
+    Diagonal,
+    Equicorrelation,
+    Exponential,
+    FactorAnalytic,
+    Gaussian,
+    Independent,
+    Matern,
+    ScaledCorrelation,
+    Separable,
+    Spherical,
+    Structure,
+    Toeplitz,
+    Unstructured,
+)
 from tests.contracts.models import differences
 
-STRUCTURES = [
+ABCD = ["a", "b", "c", "d"]
+TIMES = torch.tensor([1, 2, 4, 5])  # a gap at 3
+PLACES = torch.tensor([[0.0, 0.0], [1.0, 0.5], [2.5, 1.0], [0.5, 3.0]], dtype=torch.float64)
+
+
+def scaled(correlation, many: bool = False) -> Structure:
+    return ScaledCorrelation(ABCD, correlation, heterogeneous=many)
+
+
+def separable() -> Structure:
+    rows, cols = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 1, 0])  # a 3 x 2 grid with two plots missing
+    return scaled(Separable([AR1(torch.arange(3)), AR1(torch.arange(2))], [rows, cols], ["row.", "col."]))
+
+
+LINEAR = [
     pytest.param(lambda: Unstructured(["a"]), id="us1"),
     pytest.param(lambda: Unstructured(["a", "b", "c"]), id="us3"),
     pytest.param(lambda: Diagonal(["a", "b", "c"]), id="diag3"),
 ]
+STRUCTURES = [
+    *LINEAR,
+    pytest.param(lambda: scaled(Independent(4)), id="id"),
+    pytest.param(lambda: scaled(Equicorrelation(4)), id="cs"),
+    pytest.param(lambda: scaled(Equicorrelation(4), True), id="csh"),
+    pytest.param(lambda: scaled(AR1(TIMES)), id="ar1"),
+    pytest.param(lambda: scaled(AR1(TIMES), True), id="arh1"),
+    pytest.param(lambda: scaled(AR2(TIMES)), id="ar2"),
+    pytest.param(lambda: scaled(Toeplitz(4)), id="toep"),
+    pytest.param(lambda: scaled(Toeplitz(4), True), id="toeph"),
+    pytest.param(lambda: scaled(Exponential(PLACES)), id="exp"),
+    pytest.param(lambda: scaled(Exponential(PLACES, aniso=True)), id="exp aniso"),
+    pytest.param(lambda: scaled(Gaussian(PLACES)), id="gau"),
+    pytest.param(lambda: scaled(Matern(PLACES, nu=0.5)), id="matern 1/2"),
+    pytest.param(lambda: scaled(Matern(PLACES, nu=1.5)), id="matern 3/2"),
+    pytest.param(lambda: scaled(Matern(PLACES, nu=2.5)), id="matern 5/2"),
+    pytest.param(lambda: scaled(Spherical(PLACES)), id="sph"),
+    pytest.param(separable, id="ar1:ar1"),
+    pytest.param(lambda: FactorAnalytic(ABCD, 1), id="fa1"),
+    pytest.param(lambda: FactorAnalytic(ABCD, 2), id="fa2"),
+    pytest.param(lambda: FactorAnalytic(ABCD, 2, reduced=True), id="rr2"),
+    pytest.param(lambda: Antedependence(ABCD, 1), id="ante1"),
+    pytest.param(lambda: Antedependence(ABCD, 2), id="ante2"),
+]
+
+
+def somewhere(structure: Structure, seed: int) -> torch.Tensor:
+    """A random point well inside the bounds, where Sigma is positive definite."""
+    torch.manual_seed(seed)
+    start = structure.start(torch.linspace(0.5, 2.0, structure.size, dtype=torch.float64))
+    size = structure.typical(torch.linspace(0.5, 2.0, structure.size, dtype=torch.float64))
+    low, high = structure.bounds()
+    theta = start + 0.15 * size * torch.randn(len(start), dtype=torch.float64)
+    return theta.clamp(low, high)
 
 
 @pytest.mark.parametrize("make", STRUCTURES)
@@ -21,17 +86,18 @@ class TestStructure:
     def structure(self, make) -> Structure:
         return make()
 
-    @pytest.fixture(params=["start", "random", "zero"])
+    @pytest.fixture(params=["start", "random", "no correlation", "zero"])
     def theta(self, request, structure) -> torch.Tensor:
-        torch.manual_seed(5)
         start = structure.start(torch.linspace(0.5, 2.0, structure.size, dtype=torch.float64))
         if request.param == "start":
             return start
-        return torch.randn(len(start), dtype=torch.float64) if request.param == "random" else torch.zeros_like(start)
-
-    def test_start_gives_the_variances_asked_for(self, structure):
-        scale = torch.linspace(0.5, 2.0, structure.size, dtype=torch.float64)
-        torch.testing.assert_close(structure.matrix(structure.start(scale)), torch.diag(scale.square()))
+        if request.param == "random":
+            return somewhere(structure, 5)
+        low, _ = structure.bounds()
+        if request.param == "no correlation":  # rho = 0, standard deviations as they are
+            bounded = torch.isfinite(low) & (low < 0)
+            return torch.where(bounded, 0.0, start)
+        return torch.where(torch.isfinite(low), start, 0.0)  # every variance and loading at zero
 
     def test_symmetric_and_semidefinite(self, structure, theta):
         sigma = structure.matrix(theta)
@@ -41,42 +107,89 @@ class TestStructure:
 
     def test_derivative_by_differences_and_autograd(self, structure, theta):
         found = structure.derivative(theta)
-        torch.testing.assert_close(
-            found, differences(structure.matrix, theta, torch.ones_like(theta)), rtol=1e-8, atol=1e-9
-        )
-        torch.testing.assert_close(found, Structure.derivative(structure, theta))
+        assert bool(torch.isfinite(found).all())
+        step = structure.typical(torch.ones(structure.size, dtype=torch.float64))
+        torch.testing.assert_close(found, differences(structure.matrix, theta, step), rtol=1e-7, atol=1e-8)
+        torch.testing.assert_close(found, Structure.derivative(structure, theta), rtol=1e-10, atol=1e-12)
 
-    def test_curvature_by_autograd(self, structure, theta):
+    def test_curvature_by_autograd_and_differences(self, structure, theta):
         torch.manual_seed(6)
         m = torch.randn(structure.size, structure.size, dtype=torch.float64)
         m = m + m.T
-        torch.testing.assert_close(structure.curvature(theta, m), Structure.curvature(structure, theta, m))
+        found = structure.curvature(theta, m)
+        assert bool(torch.isfinite(found).all())
+        torch.testing.assert_close(found, Structure.curvature(structure, theta, m), rtol=1e-9, atol=1e-10)
+
+        def slopes(t):
+            return (structure.derivative(t) * m).sum(dim=(1, 2))
+
+        step = structure.typical(torch.ones(structure.size, dtype=torch.float64))
+        torch.testing.assert_close(found, differences(slopes, theta, step), rtol=1e-6, atol=1e-7)
 
     def test_natural_parameters_make_the_trip_and_come_back(self, structure, theta):
-        sigma = structure.matrix(theta)
         values = structure.natural_values(theta)
-        assert len(values) == len(structure.natural) == structure.n_parameters
+        assert len(values) == len(structure.natural) == structure.n_parameters == len(theta)
         again = structure.matrix(structure.from_natural(values))
-        torch.testing.assert_close(again, sigma, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(again, structure.matrix(theta), rtol=1e-10, atol=1e-12)
 
-    def test_natural_derivative(self, structure, theta):
-        """Sigma is linear in its natural parameters: the derivatives, weighted with their values, are Sigma."""
-        sigma = structure.matrix(theta)
-        whole = torch.einsum("m,mab->ab", structure.natural_values(theta), structure.natural_derivative(theta))
-        torch.testing.assert_close(whole, sigma, rtol=1e-10, atol=1e-12)
+    def test_natural_derivative(self, structure):
+        """dSigma / d natural, by differences of the trip natural -> free -> Sigma."""
+        values = structure.natural_values(
+            structure.settle(somewhere(structure, 7), torch.ones(structure.size).double())
+        )
+        found = structure.natural_derivative(structure.from_natural(values))
+        step = 0.1 * values.abs().clamp_min(0.05)
+        expected = differences(lambda v: structure.matrix(structure.from_natural(v)), values, step)
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)
 
-    def test_settling_changes_the_factor_not_the_matrix(self, structure, theta):
+    def test_settling_changes_the_form_not_the_matrix(self, structure, theta):
         settled = structure.settle(theta, torch.ones(structure.size, dtype=torch.float64))
         torch.testing.assert_close(structure.matrix(settled), structure.matrix(theta), rtol=0, atol=1e-7)
 
     def test_the_boundary_is_named(self, structure):
         ones = torch.ones(structure.size, dtype=torch.float64)
-        inside = structure.boundary(structure.start(ones), ones)
-        assert set(inside) == {""}
-        assert not structure.is_singular(structure.start(ones), ones)
-        zero = torch.zeros(structure.n_parameters, dtype=torch.float64)
-        assert set(structure.boundary(zero, ones)) == {"at zero"}
+        start = structure.start(ones)
+        assert set(structure.boundary(start, ones)) == {""}
+        low, _ = structure.bounds()
+        zero = torch.where(torch.isfinite(low), start, 0.0)
+        marks = structure.boundary(zero, ones)
+        assert len(marks) == structure.n_parameters
+        assert "at zero" in marks or structure.keyword == "rr"
         assert structure.is_singular(zero, ones)
+
+    def test_start_has_the_variances_asked_for_about(self, structure):
+        scale = torch.linspace(0.5, 2.0, structure.size, dtype=torch.float64)
+        ratio = structure.matrix(structure.start(scale)).diagonal() / scale.square()
+        assert 0.2 < float(ratio.mean()) < 5
+
+
+@pytest.mark.parametrize("make", LINEAR)
+def test_sigma_is_linear_in_its_natural_parameters(make):
+    structure = make()
+    theta = somewhere(structure, 3)
+    whole = torch.einsum("m,mab->ab", structure.natural_values(theta), structure.natural_derivative(theta))
+    torch.testing.assert_close(whole, structure.matrix(theta), rtol=1e-10, atol=1e-12)
+    ones = torch.ones(structure.size, dtype=torch.float64)
+    torch.testing.assert_close(structure.matrix(structure.start(ones)), torch.diag(ones))
+
+
+def test_by_hand():
+    """A few entries from the definitions."""
+    rho = torch.tensor([-0.5], dtype=torch.float64)
+    assert AR1(TIMES).matrix(rho)[0, 2].item() == pytest.approx((-0.5) ** 3)
+    assert Equicorrelation(3).matrix(torch.tensor([0.2]).double())[0, 2].item() == pytest.approx(0.2)
+    first, second = 0.6, 0.3  # c1 = f1 / (1 - f2), c2 = f1 c1 + f2
+    f2, f1 = second, first * (1 - second)
+    ar2 = AR2(torch.arange(3)).matrix(torch.tensor([first, second]).double())
+    assert ar2[0, 2].item() == pytest.approx(f1 * first + f2)
+    r = torch.tensor([2.0]).double()
+    assert Exponential(PLACES).matrix(r)[0, 1].item() == pytest.approx(2.718281828459045 ** (-(1.25**0.5) / 2))
+    assert Gaussian(PLACES).matrix(r)[0, 1].item() == pytest.approx(2.718281828459045 ** (-1.25 / 4))
+    assert Spherical(PLACES).matrix(r)[0, 3].item() == 0.0
+    fa = FactorAnalytic(["a", "b"], 1).matrix(torch.tensor([2.0, 3.0, 0.5, 0.1]).double())
+    torch.testing.assert_close(fa, torch.tensor([[4.25, 6.0], [6.0, 9.01]]).double())
+    ante = Antedependence(["a", "b"], 1).matrix(torch.tensor([2.0, 1.0, 0.5]).double())
+    torch.testing.assert_close(ante, torch.tensor([[4.0, 2.0], [2.0, 2.0]]).double())
 
 
 def test_a_correlation_of_one_is_named():

@@ -246,6 +246,65 @@ def test_options_that_do_not_exist(trial: pd.DataFrame, options: dict[str, objec
 
 
 @pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("contrasts", v) for v in ("sum", ["gen"], 5, {1: "sum"})),
+        *(("relationship", v) for v in ("A", [1], {1: 2}, {"gen": "A"})),
+        *(("start", v) for v in (5, "g", {5: 1}, [1])),
+        *(("fixed", v) for v in ([1], "gen", {None: 1})),
+        *((name, v) for name in ("method", "algorithm", "engine", "missing") for v in ([], None, 5, {})),
+        *(("on_iteration", v) for v in (5, "print")),
+        *(("residual", v) for v in (5, ["id(units)"])),
+        *(("max_iterations", v) for v in ("9", 1.5, True)),
+    ],
+)
+def test_options_of_the_wrong_type(trial: pd.DataFrame, option: str, value: object) -> None:
+    text = message("yield ~ gen + (1 | block)", trial, **{option: value})
+    assert option in text or value == {"gen": "A"}
+
+
+def test_a_formula_that_is_no_text(trial: pd.DataFrame) -> None:
+    for formula in (None, 5, ["yield ~ x"]):
+        message(formula, trial)  # type: ignore[arg-type]
+    read = reml.parse_formula("yield ~ x + (1 | gen)")
+    assert reml.fit(read, trial).formula == read.text  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("formula", ["yield ~ x - nope", "yield ~ x - x:nope", "yield ~ x - (x + nope) + (1 | gen)"])
+def test_an_unknown_column_taken_away(trial: pd.DataFrame, formula: str) -> None:
+    assert "*nope*" in message(formula, trial)
+
+
+def test_a_known_column_taken_away(trial: pd.DataFrame) -> None:
+    assert reml.fit("yield ~ x - gen + (1 | block)", trial).rank == 2
+
+
+def test_the_term_with_most_coefficients_is_named(trial: pd.DataFrame) -> None:
+    text = message("yield ~ x + plot + (1 | gen)", trial.assign(plot=[f"p{i}" for i in range(32)]))
+    assert "*plot* has" in text
+
+
+def test_weights_are_named(trial: pd.DataFrame) -> None:
+    for bad in (0.0, np.inf):
+        text = message("yield ~ x + (1 | gen)", trial.assign(reps=[bad] + [1.0] * 31), weights="reps")
+        assert "*reps*" in text and "row 1" in text
+
+
+@pytest.mark.parametrize("size", ["1e300", "1e160", "1e90"])
+def test_numbers_too_large(trial: pd.DataFrame, size: str) -> None:
+    data = trial.rename(columns={"yield": "y"})
+    assert "too large" in message(f"I(y * {size}) ~ x + (1 | gen)", data)
+    assert "too close" in message(f"I(y / {size}) ~ x + (1 | gen)", data)
+
+
+def test_levels_of_large_whole_numbers(trial: pd.DataFrame) -> None:
+    large = trial.assign(big=np.where(trial["x"] > 0, 1e20, 2.0**53), near=2.0**53 + 2 * (np.arange(32) % 4))
+    fit = reml.fit("yield ~ factor(big) + (1 | near)", large)
+    assert list(fit.fixed_effects().index)[1] == "factor(big)[T.1e+20]"
+    assert len(fit.random_effects("near")) == 4
+
+
+@pytest.mark.parametrize(
     "formula",
     [
         "",

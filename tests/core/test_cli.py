@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 import openreml_core as reml
@@ -87,6 +88,46 @@ def test_factor_makes_numbers_levels(capsys: pytest.CaptureFixture[str]) -> None
     assert ranks == [2, 10, 10]
 
 
+def test_a_residual(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", ALPHA, "yield ~ rep + (1 | gen)", "--quiet", "--residual", "dsum(id(units) | rep)"]) == 0
+    assert "Residual:  dsum(id(units) | rep)" in capsys.readouterr().out
+
+
+def test_a_sheet_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, table = tmp_path / "trial.xlsx", reml.read_table(ALPHA)
+    with pd.ExcelWriter(path) as book:
+        table.to_excel(book, sheet_name="trial", index=False)
+        table.assign(**{"yield": table["yield"] * 2}).to_excel(book, sheet_name="twice", index=False)
+    results = []
+    for sheet in ([], ["--sheet", "twice"]):
+        assert main(["fit", str(path), FORMULA, "--quiet", "--json", *sheet]) == 0
+        captured = capsys.readouterr()
+        results.append(json.loads(captured.out)["sigma"])
+        said = captured.err.strip()
+        assert said == "" if sheet else (said.startswith("openreml: The workbook") and len(said.splitlines()) == 1)
+    assert results[1] == pytest.approx(2 * results[0], rel=1e-5)
+    assert "thrice" in complaint(["fit", str(path), FORMULA, "--sheet", "thrice"], capsys)
+
+
+def test_the_path_is_looked_at_before_the_fit(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("openreml_core.cli.fit", lambda *_, **__: pytest.fail("fitted first"))
+    assert "folder" in complaint(["fit", ALPHA, FORMULA, "--save", str(tmp_path / "no" / "a.fit")], capsys)
+
+
+def test_a_result_is_shown_though_it_cannot_be_saved(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert main(["fit", ALPHA, FORMULA, "--quiet", "--save", str(tmp_path / "a.fit")]) == 2
+    captured = capsys.readouterr()
+    assert "93.19" in captured.out and "No space left" in captured.err
+
+
 def test_a_fit_that_stops_short_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", ALPHA, FORMULA, "--quiet", "--max-iterations", "1"]) == 1
     assert capsys.readouterr().out
@@ -103,6 +144,12 @@ def test_a_fit_that_stops_short_exits_with_1(capsys: pytest.CaptureFixture[str])
         (["fit", ALPHA, FORMULA, "--max-iterations", "0"], "max-iterations"),
         (["fit", ALPHA, FORMULA, "--method", "bayes"], "method"),
         (["fit", ALPHA, FORMULA, "--quiet", "--save", "/no/such/folder/fit.reml"], "/no/such/folder"),
+        (["fit", ALPHA, FORMULA, "--max-iterations", "²"], "max-iterations"),
+        (["fit", ALPHA, FORMULA, "--residual", "ar9(row)"], "ar9"),
+        (["fit", ALPHA, FORMULA, "--sheet", "one"], "sheet"),
+        (["app", "--port", "0"], "65535"),
+        (["app", "--port", "65536"], "65535"),
+        (["app", "--port", "²"], "65535"),
         (["fit", ALPHA], "FORMULA"),
         (["fti"], "fti"),
     ],

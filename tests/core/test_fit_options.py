@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import zipfile
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import openreml_core as reml
+from openreml_core.relationship import Pedigree
 
 ALPHA = "yield ~ rep + (1 | gen) + (1 | rep:block)"
 SLEEP = "Reaction ~ Days + (Days | Subject)"
+
+
+def field() -> pd.DataFrame:
+    """The alpha design with its plots on a grid of 6 x 12, so that both directions are held twice or more."""
+    return reml.load_sample("john_alpha").assign(row=np.arange(72) % 6, col=np.arange(72) // 6)
+
+
+def pedigree(data: pd.DataFrame) -> Pedigree:
+    """Every genotype a child of two founders that have no data; the first half of both, the others of one."""
+    levels = sorted(data["gen"].unique())
+    dams = ["D" if i < 12 else None for i in range(len(levels))]
+    return Pedigree(pd.DataFrame({"id": levels, "sire": "S", "dam": dams}))
 
 
 @pytest.fixture(scope="module")
@@ -330,6 +345,247 @@ class TestFiles:
         with pytest.raises(reml.DataError):
             reml.load(self._changed(fitted, tmp_path / "a.fit", **changes))
 
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            *({"version": v} for v in ("x", None, [], float("inf"), True, 0, -1, 1.5)),
+            *({"n_dropped": v} for v in ("1", None, -1, 1.5, [], True)),
+            *({"seconds": v} for v in ("1", None, -1.0, [], False)),
+            *({"converged": v} for v in (1, None, "yes", [])),
+            *({"message": v} for v in (1, None, ["x"])),
+            *(
+                {"theta": v}
+                for v in (5, None, [[1.0], [2.0]], [None, 1.0], [float("nan"), 1.0], [1e300, 1e300], [True, 1])
+            ),
+            *({"free": v} for v in (5, None, ["a", "b"], [1, 1], [[True], [True]], [True])),
+            *({"criterion": v} for v in ("x", None, [], float("nan"), 10**400)),
+            *({"trace": v} for v in ([], None, 5, [5], [{}], "text")),
+            *({"factors": v} for v in ([], {"gen": 5}, {"nope": [1]}, {"gen": [1, 1]})),
+            *({"relationships": v} for v in (5, [5], ["gen"])),
+        ],
+        ids=lambda changes: str(changes)[:40],
+    )
+    def test_tampering_is_damage(self, fitted, tmp_path, changes):
+        with pytest.raises(reml.DataError, match="is damaged"):
+            reml.load(self._changed(fitted, tmp_path / "a.fit", **changes))
+
+    @pytest.mark.parametrize("name", ["converged", "message", "theta", "trace", "specification", "version", "seconds"])
+    def test_a_missing_entry_is_damage(self, fitted, tmp_path, name):
+        path = self._changed(fitted, tmp_path / "a.fit")
+        with zipfile.ZipFile(path) as archive:
+            record, rows = json.loads(archive.read("fit.json")), archive.read("rows.parquet")
+        del record[name]
+        self._pack(path, json.dumps(record), rows)
+        with pytest.raises(reml.DataError, match="is damaged"):
+            reml.load(path)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            *(("method", v) for v in (5, None, [], "bayes")),
+            *(("algorithm", v) for v in ([], "newton")),
+            *(("contrasts", v) for v in ("sum", ["rep"], {"rep": 5}, {"rep": "best"}, None)),
+            *(("formula", v) for v in (5, "yield ~", "yield ~ nope + (1 | gen)")),
+            *(("residual", v) for v in (5, "ar1(", "ar1(nope)")),
+            *(("start", v) for v in (5, {"gen": {"x": 1}}, {"gen": [[[1]]]})),
+            ("max_iterations", "x"),
+            ("engine", {}),
+            ("weights", "nope"),
+        ],
+    )
+    def test_a_tampered_specification_is_damage(self, fitted, tmp_path, name, value):
+        from dataclasses import asdict
+
+        spec = {**asdict(fitted.specification), name: value}
+        with pytest.raises(reml.DataError, match="is damaged"):
+            reml.load(self._changed(fitted, tmp_path / "a.fit", specification=spec))
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("criterion", "x"),
+            ("iteration", -1),
+            ("step", 5),
+            ("parameters", {"a": "b"}),
+            ("parameters", {}),
+            ("more", 1),
+        ],
+    )
+    def test_a_tampered_row_of_the_trace_is_damage(self, fitted, tmp_path, name, value):
+        from dataclasses import asdict
+
+        trace = [asdict(row) for row in fitted.estimates.rows]
+        trace[1] = {**trace[1], name: value}
+        with pytest.raises(reml.DataError, match="is damaged"):
+            reml.load(self._changed(fitted, tmp_path / "a.fit", trace=trace))
+
+    def _pack(self, path, text, rows, compression=zipfile.ZIP_STORED):
+        with zipfile.ZipFile(path, "w", compression) as archive:
+            archive.writestr("fit.json", text)
+            archive.writestr("rows.parquet", rows)
+
+    def test_nested_encrypted_and_oddly_packed_files_are_damage(self, fitted, tmp_path):
+        path = self._changed(fitted, tmp_path / "a.fit")
+        rows = zipfile.ZipFile(path).read("rows.parquet")
+        good = zipfile.ZipFile(path).read("fit.json").decode()
+        files = {"deep": "[" * 200_000, "list": "[]"}
+        for name, text in files.items():
+            self._pack(tmp_path / name, text, rows)
+        self._pack(tmp_path / "rows", good, b"PAR1 nothing PAR1")
+        plain = bytearray(path.read_bytes())
+        local, central = plain.find(b"PK\x03\x04"), plain.find(b"PK\x01\x02")
+        for name, at, value in (("encrypted", 6, 1), ("compression", 8, 99)):
+            data = bytearray(plain)
+            data[local + at] = data[central + at + 2] = value
+            (tmp_path / name).write_bytes(bytes(data))
+        for name in ("deep", "rows", "encrypted", "compression"):
+            with pytest.raises(reml.DataError, match="is damaged"):
+                reml.load(tmp_path / name)
+        with pytest.raises(reml.DataError, match="not a saved fit"):
+            reml.load(tmp_path / "list")
+
+    @pytest.mark.parametrize("path", [None, 5, [], {}, 1.5])
+    def test_what_is_no_path_is_refused(self, path, fitted):
+        with pytest.raises(reml.DataError, match="cannot be read from"):
+            reml.load(path)
+        with pytest.raises(reml.DataError, match="cannot be saved to"):
+            fitted.save(path)
+
+    def test_a_path_that_cannot_be_written_is_said(self, fitted, tmp_path):
+        for path, said in ((tmp_path / "no" / "a.fit", "no folder"), (tmp_path, "a folder"), ("", "path of a file")):
+            with pytest.raises(reml.DataError, match=said):
+                fitted.save(path)
+        with pytest.raises(reml.DataError, match="cannot be saved"):
+            fitted.save("a\0b")
+
+    def test_an_open_file_will_do(self, fitted):
+        buffer = io.BytesIO()
+        fitted.save(buffer)
+        assert reml.load(io.BytesIO(buffer.getvalue())).criterion == pytest.approx(fitted.criterion)
+        with pytest.raises(reml.DataError, match="The file is not a saved fit"):
+            reml.load(io.BytesIO(b""))
+
+    @pytest.mark.parametrize(
+        "levels",
+        [
+            [1, "b", 2.5, "d"],
+            [(1, "a"), (1, "b"), (2, "a"), (2, "b")],
+            list(pd.period_range("2020", periods=4, freq="Y")),
+            list(pd.interval_range(0, 4)),
+            [Decimal("1.50"), Decimal("2"), Decimal("3"), Decimal("10")],
+            list(pd.date_range("2020-01-01", periods=4)),
+            [30, 4, 7, 100],
+            [0.5, 1.0, 1.5, 10.0],
+            [1e20, 2e20, 3e20, 4e20],
+        ],
+        ids=lambda levels: type(levels[0]).__name__ + str(levels[0])[:8],
+    )
+    @pytest.mark.parametrize("category", [False, True])
+    def test_columns_of_any_kind_come_back(self, alpha, tmp_path, levels, category):
+        odd = pd.Series(levels, dtype=object)[np.arange(72) % 4].reset_index(drop=True)
+        if category:
+            odd = pd.Series(pd.Categorical(odd, categories=list(dict.fromkeys(reversed(levels)))))
+        data = alpha.assign(odd=odd)
+        fit = reml.fit("yield ~ rep + (1 | gen) + (1 | odd)", data)
+        self._same(fit, tmp_path)
+        if not (isinstance(levels[0], (int, float)) and not category):
+            self._same(reml.fit("yield ~ odd + (1 | gen)", data), tmp_path)
+
+    def _same(self, fit, tmp_path):
+        fit.save(tmp_path / "same.fit")
+        again = reml.load(tmp_path / "same.fit")
+        assert again.criterion == pytest.approx(fit.criterion, abs=1e-9)
+        assert again.parameters == pytest.approx(fit.parameters, rel=1e-9)
+        for term in fit.random_terms:
+            pd.testing.assert_frame_equal(again.random_effects(term), fit.random_effects(term))
+        pd.testing.assert_frame_equal(again.fixed_effects(), fit.fixed_effects())
+        assert list(map(str, again.residuals().index)) == list(map(str, fit.residuals().index))
+        assert again.summary() == fit.summary()
+        return again
+
+    @pytest.mark.parametrize(
+        "numbers",
+        [
+            lambda x: pd.arrays.SparseArray(x),
+            lambda x: x.astype("float32"),
+            lambda x: x.astype("Int64"),
+            lambda x: x.astype("uint64"),
+            lambda x: x.astype(object),
+            lambda x: [int(v) if v % 2 else float(v) for v in x],
+        ],
+    )
+    def test_numbers_of_any_kind_come_back(self, alpha, tmp_path, numbers):
+        data = alpha.assign(x=pd.Series(numbers(alpha["plot"]), index=alpha.index))
+        self._same(reml.fit("yield ~ x + (1 | gen)", data), tmp_path)
+
+    @pytest.mark.parametrize(
+        "index",
+        [
+            pd.Index([f"p{i}" for i in range(72)], name="gen"),
+            pd.Index([i if i % 2 else f"p{i}" for i in range(72)], dtype=object),
+            pd.MultiIndex.from_product([range(12), pd.period_range("2020", periods=6, freq="D")]),
+        ],
+    )
+    def test_labels_of_any_kind_come_back(self, alpha, tmp_path, index):
+        data = alpha.set_axis(index)
+        data.attrs["made"] = object()
+        self._same(reml.fit(ALPHA, data), tmp_path)
+
+    def test_numpy_options_come_back(self, alpha, tmp_path):
+        start = {"gen": np.float32(0.5), "rep:block": [np.int64(1)], "residual": Decimal("0.1")}
+        fit = reml.fit(ALPHA, alpha, max_iterations=np.int64(50), start=start, contrasts={"rep": np.str_("sum")})
+        again = self._same(fit, tmp_path)
+        assert again.specification.max_iterations == 50
+        self._same(again, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("formula", "residual"),
+        [
+            ("yield ~ gen", "ar1(row):ar1(col) + id(units)"),
+            ("yield ~ rep + (1 | gen)", "dsum(id(units) | rep)"),
+            ("yield ~ rep + (1 | gen)", "id(units)"),
+        ],
+    )
+    def test_a_structured_residual_comes_back(self, tmp_path, formula, residual):
+        fit = reml.fit(formula, field(), residual=residual)
+        again = self._same(fit, tmp_path)
+        assert again.specification.residual == residual and f"Residual:  {residual}" in fit.summary()
+        pd.testing.assert_series_equal(again.residuals(), fit.residuals())
+
+    def test_a_residual_over_visits_comes_back(self, tmp_path):
+        data = reml.load_sample("orthodont")
+        self._same(reml.fit("distance ~ age * Sex", data, residual="id(Subject):us(age)"), tmp_path)
+
+    def test_a_pedigree_comes_back(self, alpha, tmp_path):
+        fit = reml.fit("yield ~ rep + (1 | gen)", alpha, relationship={"gen": pedigree(alpha)})
+        again = self._same(fit, tmp_path)
+        assert len(again.random_effects("gen")) == 26  # two parents without data
+        with zipfile.ZipFile(tmp_path / "same.fit") as archive:
+            assert sorted(archive.namelist()) == ["fit.json", "relationship0.parquet", "rows.parquet"]
+        self._same(again, tmp_path)
+
+    def test_a_tampered_relationship_is_damage(self, alpha, tmp_path):
+        path = tmp_path / "a.fit"
+        reml.fit("yield ~ rep + (1 | gen)", alpha, relationship={"gen": pedigree(alpha)}).save(path)
+        with zipfile.ZipFile(path) as archive:
+            parts = {name: archive.read(name) for name in archive.namelist()}
+        table = pd.read_parquet(io.BytesIO(parts["relationship0.parquet"]))
+        for changed in (
+            table.iloc[1:],
+            table.assign(label="G01"),
+            table.assign(**{"0": np.nan}),
+            table.assign(**{"0": 5.0}),
+            table.assign(label=[f"x{i}" for i in range(26)]),
+            table.drop(columns="label"),
+        ):
+            buffer = io.BytesIO()
+            changed.to_parquet(buffer)
+            with zipfile.ZipFile(path, "w") as archive:
+                for name, content in {**parts, "relationship0.parquet": buffer.getvalue()}.items():
+                    archive.writestr(name, content)
+            with pytest.raises(reml.DataError, match="is damaged"):
+                reml.load(path)
+
     def test_a_formula_in_a_file_cannot_run_code(self, fitted, tmp_path):
         spec = {"formula": "yield ~ __import__('os').system('true') + (1 | gen)"}
         with pytest.raises(reml.ModelError):
@@ -348,6 +604,21 @@ class TestCode:
         code = reml.fit("yield ~ C(rep) + (1 | gen)", alpha, method="ml").to_code("r-lme4")
         assert "lmer(yield ~ factor(rep) + (1 | gen), data, REML = FALSE)" in code
 
+    def test_a_residual_is_in_the_code(self):
+        data = field()
+        fit = reml.fit("yield ~ rep + (1 | gen)", data, residual="dsum(id(units) | rep)")
+        space: dict = {"reml": reml, "data": data}
+        exec("fit = " + fit.to_code().split("fit = ", 1)[1], space)
+        assert space["fit"].criterion == pytest.approx(fit.criterion, abs=1e-9)
+        with pytest.raises(reml.ModelError, match="lme4 cannot fit the residual"):
+            fit.to_code("r-lme4")
+
+    @pytest.mark.parametrize("language", ["python", "r-lme4"])
+    def test_a_relationship_is_not_in_the_code(self, alpha, language):
+        fit = reml.fit("yield ~ rep + (1 | gen)", alpha, relationship={"gen": pedigree(alpha)})
+        with pytest.raises(reml.ModelError, match="relationship matrix of gen"):
+            fit.to_code(language)
+
     def test_an_unknown_language_is_named(self, fitted):
         with pytest.raises(reml.ModelError, match="cobol"):
             fitted.to_code("cobol")
@@ -363,6 +634,24 @@ def test_preview_tells_size_and_parameters(alpha):
         "residual variance",
     )
     assert "sigma" in seen.latex
+
+
+def test_preview_tells_the_parameters_of_the_residual(alpha):
+    seen = reml.preview("yield ~ rep + (1 | gen)", field(), residual="ar1(row):ar1(col) + id(units)")
+    assert seen.parameters == (
+        "variance between the 24 levels of gen",
+        "residual variance",
+        "correlation ar1(row).rho of the residual",
+        "correlation ar1(col).rho of the residual",
+        "residual variance of the units",
+    )
+    assert seen.n_parameters == 5
+    sections = reml.preview("yield ~ rep + (1 | gen)", field(), residual="dsum(id(units) | rep)").parameters
+    assert sections[1:] == tuple(f"residual variance in R{k}" for k in (1, 2, 3))
+    known = reml.preview("yield ~ rep + (1 | gen)", alpha, relationship={"gen": pedigree(alpha)})
+    assert list(known.terms["levels"]) == [26]
+    with pytest.raises(reml.ModelError, match=r"\*nope\*"):
+        reml.preview(ALPHA, alpha, relationship={"nope": pedigree(alpha)})
 
 
 def test_too_many_rows_for_memory_are_refused_with_the_size(monkeypatch, alpha):

@@ -219,3 +219,27 @@ def test_broken_bytes_give_a_table_or_a_sentence() -> None:
             except DataError as error:
                 hints.append(error.hint)
     assert all(hints) and read > 10 and len(hints) > 100
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        *(({"separator": v}, "separator") for v in ("xx", 5, "", "\n", '"')),
+        *(({"decimal": v}, "decimal") for v in ("x", 5, "", [])),
+        *(({"sheet": v}, "sheet") for v in (1.5, [], b"a")),
+    ],
+)
+def test_options_that_cannot_be(options: dict[str, object], said: str) -> None:
+    assert f"{said}=" in message(b"gen;yield\nA;4.5\n", **options)
+
+
+def test_a_name_with_a_backtick_is_named() -> None:
+    said = message(b"gen,soil `pH`,yield\nA,6,4.5\n")
+    assert "column 2, *soil `pH`*" in said
+    buffer = io.BytesIO()
+    pd.DataFrame({"gen": ["A"], "a`b": [1]}).to_parquet(buffer)
+    assert "*a`b*" in message(buffer.getvalue())
+
+
+def test_names_left_blank_are_numbered() -> None:
+    assert list(read_table(b"gen, ,\t,yield\nA,6,7,4.5\n").columns) == ["gen", "column_2", "column_3", "yield"]

@@ -259,3 +259,12 @@ def test_200_000_rows_are_read_fast() -> None:
     table = read_table(content)
     assert time.perf_counter() - start < 10  # 0.4 s on one core of 2024
     same(table, frame)
+
+
+def test_whole_numbers_beyond_int64_in_parquet_are_text() -> None:
+    buffer = io.BytesIO()
+    frame = pd.DataFrame({"id": np.array([1, 2**64 - 1], dtype="uint64"), "n": np.array([1, 2], dtype="uint64")})
+    frame.to_parquet(buffer)
+    table = read_table(buffer.getvalue())
+    assert table["id"].tolist() == ["1", "18446744073709551615"]
+    assert table["n"].dtype == "int64"

@@ -182,3 +182,27 @@ def test_columns_are_described() -> None:
     assert about.loc["Evit", "levels"] == "1, 2, 3" and np.isnan(about.loc["Evit", "min"])
     empty = describe_columns(pd.DataFrame({"note": [np.nan, np.nan]}), {})
     assert empty.loc[0, ["role", "type", "n_levels", "missing"]].tolist() == ["ignore", "empty", 0, 2]
+
+
+def test_a_factor_of_large_whole_numbers() -> None:
+    table = apply_roles(pd.DataFrame({"id": [3e20, 1e20, np.nan, 2.0**53]}), {"id": "factor"})
+    assert table["id"].cat.categories.tolist() == ["9007199254740992", "1e+20", "3e+20"]
+    assert table["id"].isna().tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize("role", ["nope", None, 5, []])
+def test_an_unknown_role_is_named(role: object) -> None:
+    table = pd.DataFrame({"gen": ["a", "b"]})
+    for asked in (apply_roles, describe_columns):
+        with pytest.raises(DataError, match=r"Column \*gen\* has the role .* Roles are response, factor"):
+            asked(table, {"gen": role})
+
+
+def test_what_is_no_table_or_no_roles() -> None:
+    with pytest.raises(DataError, match="not a table"):
+        guess_roles("x.csv")
+    with pytest.raises(DataError, match="not a table"):
+        apply_roles("x.csv", {})
+    for roles in (None, "factor", ["gen"]):
+        with pytest.raises(DataError, match="does not name columns"):
+            apply_roles(pd.DataFrame({"gen": ["a"]}), roles)
