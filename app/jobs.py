@@ -82,10 +82,11 @@ class Job:
 
     def run(self, data: pd.DataFrame) -> None:
         """Fit; called by the worker."""
-        if not self.active:
-            return
+        with self._lock:
+            if not self.active:
+                return
+            self.state = State.RUNNING
         _step_back()
-        self.state = State.RUNNING
         try:
             fitted = reml.fit(self.formula, data, on_iteration=self._report, **self.options)
         except reml.FitCancelled:

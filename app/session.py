@@ -100,6 +100,7 @@ class FittedModel:
     fit: reml.MixedModelFit
     specification: Specification
     data_name: str
+    digest: str
 
 
 @dataclass(eq=False)
@@ -140,7 +141,8 @@ class Study:
         if any(f.fit is job.result for f in self.fits):
             return False
         spec = Specification(formula=job.formula, **job.options)
-        self.fits.append(FittedModel(len(self.fits) + 1, job.result, spec, self.data.name if self.data else ""))
+        name, digest = (self.data.name, self.data.digest) if self.data else ("", "")
+        self.fits.append(FittedModel(len(self.fits) + 1, job.result, spec, name, digest))
         self.shown = self.fits[-1]
         return True
 

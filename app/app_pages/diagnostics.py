@@ -37,7 +37,7 @@ st.markdown("**Scale and location**", help="A rising line means that the spread 
 parts.figure(fit.plot.scale_location(), "diag_scale", "scale-location")
 
 data = fit.data
-factors = [str(c) for c in data.columns if not pd.api.types.is_float_dtype(data[c]) and data[c].nunique() <= 60]
+factors = [str(c) for c in data.columns if not pd.api.types.is_float_dtype(data[c])]
 if factors:
     by = st.selectbox(
         "Residuals by", factors, key=seed("diag_by", factors[0]), help="Boxes of equal height and spread are good."
@@ -45,7 +45,7 @@ if factors:
     if by in factors:
         parts.figure(fit.plot.residuals_by(by), "diag_groups", f"residuals-{by}")
 
-if found.data is not None and shown.data_name == found.data.name:
+if found.data is not None and shown.digest == found.data.digest:
     rows = [c for c, r in found.data.roles.items() if r == reml.Role.ROW]
     cols = [c for c, r in found.data.roles.items() if r == reml.Role.COLUMN]
     if rows and cols:

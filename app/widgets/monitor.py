@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 import streamlit as st
 
@@ -25,15 +27,16 @@ COLUMNS = {
 }
 
 
-#: Rows that a running fit's figures show; more only slow the page down.
-MOST = 150
+#: Iterations that a figure shows; more only slow the page down.
+MOST = 100
 
 
-def thinned(rows: list[reml.TraceRow]) -> pd.DataFrame:
-    """The trace for a figure: at most `MOST` rows, the first and the last among them."""
-    step = -(-len(rows) // MOST) or 1
-    kept = rows[::step]
-    return trace_frame(kept if not rows or kept[-1] is rows[-1] else [*kept, rows[-1]])
+def thinned(trace: pd.DataFrame, upto: int | None = None) -> pd.DataFrame:
+    """The trace for a figure: at most `MOST` rows evenly, the first, the last and row ``upto`` among them."""
+    last = len(trace) - 1
+    if last < MOST:
+        return trace
+    return trace.iloc[sorted({round(i * last / (MOST - 1)) for i in range(MOST)} | {last if upto is None else upto})]
 
 
 def status(trace: pd.DataFrame) -> str:
@@ -45,6 +48,24 @@ def status(trace: pd.DataFrame) -> str:
     )
 
 
+def _few(job: Job) -> list[reml.TraceRow]:
+    """Rows of a job that may be writing more, thinned before they become a table."""
+    rows = list(job.rows)
+    step = -(-len(rows) // MOST) or 1
+    kept = rows[::step]
+    return kept if not rows or kept[-1] is rows[-1] else [*kept, rows[-1]]
+
+
+def way(job: Job) -> float:
+    """How far the search is: by its gradient from the first to 1e-6, on a log scale, or by its iterations."""
+    rows = list(job.rows)
+    part = min(len(rows) / max(job.limit, 1), 1.0)
+    first, best = (rows[0].gradient, min(r.gradient for r in rows[-20:])) if rows else (0.0, 0.0)
+    if first > 1e-6 and best > 0:
+        part = max(part, math.log(first / best) / math.log(first / 1e-6))
+    return min(max(part, 0.0), 1.0)
+
+
 @st.fragment(run_every=0.5)
 def live() -> None:
     """Look at the running job twice a second; one full rerun when it has ended."""
@@ -52,9 +73,9 @@ def live() -> None:
     if job is None or not job.active:
         st.rerun()
         return
-    trace = thinned(list(job.rows))
+    trace = trace_frame(_few(job))
     text = status(trace) if len(trace) else f"Setting up · {job.seconds:.1f} s"
-    done = min(len(job.rows) / max(job.limit, 1), 1.0)
+    done = way(job)
     left, right = st.columns([5, 1], vertical_alignment="bottom")
     left.progress(done, text=text)
     right.button(
@@ -66,7 +87,8 @@ def live() -> None:
 
 
 def draw(trace: pd.DataFrame, key: str, upto: int | None = None) -> None:
-    """Criterion and gradient, the parameters, and the trace as a table."""
+    """Criterion and gradient, and the parameters, against iteration."""
+    trace = thinned(trace, upto)
     parts.figure(figures.convergence(trace, upto), f"{key}_convergence", "convergence")
     st.markdown("**Parameters on their natural scale**")
     parts.figure(figures.parameter_traces(trace, upto), f"{key}_parameters", "parameters")
@@ -118,7 +140,7 @@ def ended(job: Job) -> None:
         count = max(len(job.rows) - 1, 0)
         st.info(f"Cancelled after {count} iteration{'' if count == 1 else 's'}. The study and its other fits are kept.")
         if job.rows:
-            draw(thinned(list(job.rows)), "cancelled")
+            draw(trace_frame(_few(job)), "cancelled")
     elif job.state is State.FAILED:
         parts.error(job.error, job.details)
         st.page_link(parts.PAGES["model"], label="Back to the model", icon=":material/arrow_back:")

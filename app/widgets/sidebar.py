@@ -46,7 +46,7 @@ def _data(found: Study) -> None:
     data = found.data
     with st.container(border=True):
         st.markdown(f"**{plain(data.name)}**")
-        dropped = found.shown.fit.n_dropped if found.shown and found.shown.data_name == data.name else 0
+        dropped = found.shown.fit.n_dropped if found.shown and found.shown.digest == data.digest else 0
         text = f"{len(data.table):,} rows, {data.table.shape[1]} columns"
         st.caption(text + (f", {dropped} left out for missing values" if dropped else ""))
 

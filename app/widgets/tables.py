@@ -26,15 +26,19 @@ def components(fit: MixedModelFit) -> None:
             "Effect": effect,
             "Kind": table["kind"],
             "Estimate": table["estimate"],
-            "Standard error": table["std_error"],
-            "Standard deviation": table["std_dev"],
+            "SE": table["std_error"],
             "Share": table["percent"],
+            "SD": table["std_dev"],
             "Bound": table["bound"],
         }
     )
     if not (table["bound"] != "").any():
         shown = shown.drop(columns="Bound")
-    parts.table(shown, "components", "variance-components", columns={"Share": SHARE})
+    words = {
+        "SE": st.column_config.NumberColumn(format="%.4g", help="Standard error, from the average information."),
+        "SD": st.column_config.NumberColumn(format="%.4g", help="Standard deviation, the root of the variance."),
+    }
+    parts.table(shown, "components", "variance-components", columns={"Share": SHARE, **words})
 
 
 def coefficients(fit: MixedModelFit) -> None:
@@ -76,7 +80,13 @@ def blups(shown: FittedModel) -> None:
     kinds = list(dict.fromkeys(effects["effect"]))
     effect = kinds[0]
     if len(kinds) > 1:
-        effect = b.selectbox("Effect", kinds, key=f"blup_effect_{term}", help="Which of the term's effects.")
+        effect = b.selectbox(
+            "Effect",
+            kinds,
+            format_func=lambda e: str(e).replace("(Intercept)", "intercept"),
+            key=f"blup_effect_{term}",
+            help="Which of the term's effects.",
+        )
     search = c.text_input(
         "Search a level", key="blup_search", placeholder="e.g. G01", help="Matching levels are marked."
     )

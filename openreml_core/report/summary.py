@@ -43,7 +43,7 @@ def components_text(fit: Any) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "group": table["group"],
-            "effect": name.where(table["group"] != "residual", ""),
+            "effect": name.where(name != "units", ""),
             "kind": table["kind"],
             "estimate": table["estimate"].map(number),
             "std. error": table["std_error"].map(number),

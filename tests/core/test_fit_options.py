@@ -550,6 +550,7 @@ class TestFiles:
         fit = reml.fit(formula, field(), residual=residual)
         again = self._same(fit, tmp_path)
         assert again.specification.residual == residual and f"Residual:  {residual}" in fit.summary()
+        assert ("ar1(row).rho" in fit.summary().split("Variance components")[1]) == ("ar1" in residual)
         pd.testing.assert_series_equal(again.residuals(), fit.residuals())
 
     def test_a_residual_over_visits_comes_back(self, tmp_path):
