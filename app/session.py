@@ -77,6 +77,7 @@ class Specification:
     """The model as chosen on the Model page."""
 
     formula: str
+    residual: str | None = None
     method: str = "reml"
     algorithm: str = "ai"
     max_iterations: int = 100
@@ -85,6 +86,7 @@ class Specification:
     def options(self) -> dict[str, Any]:
         """The options as ``reml.fit`` takes them."""
         return {
+            "residual": self.residual,
             "method": self.method,
             "algorithm": self.algorithm,
             "max_iterations": self.max_iterations,
@@ -149,13 +151,13 @@ class Study:
     def preview(self) -> reml.ModelPreview:
         """Describe the specified model, computed once per data set and model. Raises ModelError."""
         assert self.data is not None and self.specification is not None
-        key = (self.data.key, self.specification.formula, self.specification.method, self.specification.weights)
+        spec = self.specification
+        key = (self.data.key, spec.formula, spec.residual, spec.method, spec.weights)
         if key not in self.previews:
             if len(self.previews) > 20:
                 self.previews.clear()
-            spec = self.specification
             self.previews[key] = reml.preview(
-                spec.formula, self.data.prepared(), method=spec.method, weights=spec.weights
+                spec.formula, self.data.prepared(), residual=spec.residual, method=spec.method, weights=spec.weights
             )
         return self.previews[key]
 

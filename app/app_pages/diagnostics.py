@@ -14,7 +14,7 @@ found = study()
 parts.head("Diagnostics", "Do the residuals look as the model says they should?")
 shown = parts.need_fit(found)
 fit = shown.fit
-st.code(fit.formula, language=None, wrap_lines=True)
+parts.formula(fit)
 if fit.warnings:
     parts.notes(fit.warnings)
 else:

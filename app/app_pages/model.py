@@ -71,6 +71,7 @@ with st.container(key="sides_model"):
     left, right = st.columns(2, gap="large")
 with left:
     builder.draw(found)
+    options.residual(found)
     options.draw(found)
 with right:
     text(found)

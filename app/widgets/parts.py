@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app.session import FittedModel, Study, value
-from openreml_core import figures
+from openreml_core import MixedModelFit, figures
 
 PAGES = {name: f"app_pages/{name}.py" for name in ("data", "model", "fit", "results", "diagnostics")}
 
@@ -73,6 +73,12 @@ def notes(sentences: tuple[str, ...] | list[str]) -> None:
     """Findings, a sentence each."""
     for sentence in sentences:
         st.warning(said(sentence), icon=":material/lightbulb:")
+
+
+def formula(fit: MixedModelFit) -> None:
+    """The model as it was fitted."""
+    residual = fit.specification.residual
+    st.code(fit.formula + (f"\nresidual: {residual}" if residual else ""), language=None, wrap_lines=True)
 
 
 def figure(fig: go.Figure, key: str, name: str) -> None:

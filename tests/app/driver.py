@@ -62,7 +62,17 @@ def fitted(sample: str = "john_alpha", formula: str | None = None) -> AppTest:
 
 def text(at: AppTest) -> str:
     """All the words of the page, as they are read: without the marks that keep Markdown from reading them."""
-    parts = [*at.title, *at.subheader, *at.markdown, *at.caption, *at.info, *at.success, *at.warning, *at.error, *at.code]
+    parts = [
+        *at.title,
+        *at.subheader,
+        *at.markdown,
+        *at.caption,
+        *at.info,
+        *at.success,
+        *at.warning,
+        *at.error,
+        *at.code,
+    ]
     return re.sub(r"\\([^\w\s])", r"\1", "\n".join(str(part.value) for part in parts))
 
 
