@@ -23,6 +23,7 @@ from openreml_core.fit import MixedModelFit
 from openreml_core.fitting import fit, load
 from openreml_core.notation import Formula, RandomTerm, compose_formula, parse_formula
 from openreml_core.preview import ModelPreview, preview
+from openreml_core.relationship import Markers, Pedigree
 from openreml_core.reml import TraceRow
 from openreml_core.tables import (
     Role,
@@ -46,9 +47,11 @@ __all__ = [
     "FitCancelled",
     "Formula",
     "FormulaError",
+    "Markers",
     "MixedModelFit",
     "ModelError",
     "ModelPreview",
+    "Pedigree",
     "RandomTerm",
     "Role",
     "Sample",
