@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,8 @@ def build_model(
         residual=known,
         relationships=matrices,
     )
-    return design, model
+    notices = tuple(f"{name}: {notice}" for name, matrix in matrices.items() for notice in matrix.notices)
+    return replace(design, warnings=(*design.warnings, *notices)), model
 
 
 def _mapping(what: str, given: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -38,7 +38,7 @@ from openreml_core.notation import Residual, ResidualFactor, ResidualTerm
 
 _LEVEL = re.compile(r"\[(?:[A-Z]\.)?(.*)\]$")
 _SERIAL: dict[str, Callable[[Tensor], Correlation]] = {"ar1": AR1, "ar2": AR2, "toep": lambda p: Toeplitz(len(p))}
-_SPATIAL = {"exp": Exponential, "gau": Gaussian, "sph": Spherical}
+_SPATIAL: dict[str, Callable[..., Correlation]] = {"exp": Exponential, "gau": Gaussian, "sph": Spherical}
 
 
 def random_structure(random: RandomDesign) -> Structure:

@@ -23,7 +23,7 @@ def save(shown: FittedModel) -> None:
         fit.save(buffer)
         return buffer.getvalue()
 
-    def file(cell, label: str, data, name: str, key: str, words: str) -> None:  # type: ignore[no-untyped-def]
+    def file(cell, label: str, data, name: str, key: str, words: str) -> None:
         cell.download_button(label, data=data, file_name=name, key=key, width="stretch", on_click="ignore", help=words)
 
     file(cells[0], "Fit", packed, f"fit-{shown.number}.openreml", "save_fit", "Opens again with openreml_core.load.")

@@ -110,7 +110,7 @@ def draw(study: Study) -> None:
         key="model_response",
         placeholder="Choose what was measured",
         help="What was measured. Type a transform such as log(yield) in the formula.",
-        **args,  # type: ignore[arg-type]
+        **args,
     )
     fixed = value("model_fixed") or []
     main = [n for n in dict.fromkeys([*names, *fixed]) if n != response and ":" not in n]
@@ -122,9 +122,9 @@ def draw(study: Study) -> None:
         accept_new_options=True,
         placeholder="Add a term",
         help="Effects you estimate: treatments, replicates, covariates. Type a:b for an interaction, poly(x, 2) for a curve.",
-        **args,  # type: ignore[arg-type]
+        **args,
     )
-    st.checkbox("Intercept", key=seed("model_intercept", True), help="A common mean.", **args)  # type: ignore[arg-type]
+    st.checkbox("Intercept", key=seed("model_intercept", True), help="A common mean.", **args)
     st.markdown("**Random terms**")
     for i in range(value("model_random_count", 0)):
         _random(study, i, names)
@@ -154,7 +154,7 @@ def _random(study: Study, i: int, names: list[str]) -> None:
                 format_func=lambda e: "intercept" if e == INTERCEPT else e,
                 accept_new_options=True,
                 help="What varies from level to level: the intercept, a slope on a covariate, an effect per level of a factor.",
-                **args,  # type: ignore[arg-type]
+                **args,
             )
             group = value(f"{key}_group") or []
             right.multiselect(
@@ -163,7 +163,7 @@ def _random(study: Study, i: int, names: list[str]) -> None:
                 key=seed(f"{key}_group", []),
                 placeholder="Choose a factor",
                 help="The grouping factor; several are taken in combination, as block within replicate.",
-                **args,  # type: ignore[arg-type]
+                **args,
             )
             if len(effects) > 1:
                 st.selectbox(
@@ -172,7 +172,7 @@ def _random(study: Study, i: int, names: list[str]) -> None:
                     format_func=STRUCTURES.__getitem__,
                     key=seed(f"{key}_structure", "us"),
                     help="Correlated: a variance for each effect and all covariances. Uncorrelated: variances only, as (x || g).",
-                    **args,  # type: ignore[arg-type]
+                    **args,
                 )
         st.button(
             "Remove",

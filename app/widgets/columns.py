@@ -42,7 +42,7 @@ def roles(study: Study) -> None:
 
 
 def _row(study: Study, data: Dataset, i: int, row: object) -> None:
-    name = str(row.name)  # type: ignore[attr-defined]
+    name = str(row.name)
     key = f"role_{i}"
 
     def changed() -> None:
@@ -69,9 +69,9 @@ def _row(study: Study, data: Dataset, i: int, row: object) -> None:
         on_change=changed,
         label_visibility="collapsed",
     )
-    cells[2].caption(str(row.type))  # type: ignore[attr-defined]
+    cells[2].caption(str(row.type))
     cells[3].caption(plain(_range(row)))
-    cells[4].caption(f"{row.missing:,}")  # type: ignore[attr-defined]
+    cells[4].caption(f"{row.missing:,}")
     cells[5].image(_picture(data.table[name], data.roles[name]), width=110)
 
 
@@ -83,12 +83,12 @@ def problem() -> None:
 
 
 def _range(row: object) -> str:
-    levels, low, high = str(row.levels), row.min, row.max  # type: ignore[attr-defined]
+    levels, low, high = str(row.levels), row.min, row.max
     if levels:
-        return f"{row.n_levels}: {levels}"  # type: ignore[attr-defined]
+        return f"{row.n_levels}: {levels}"
     if low != low:
-        return f"{row.n_levels} values"  # type: ignore[attr-defined]
-    return f"{low:,.0f} to {high:,.0f}" if row.type == "whole numbers" else f"{number(low)} to {number(high)}"  # type: ignore[attr-defined]
+        return f"{row.n_levels} values"
+    return f"{low:,.0f} to {high:,.0f}" if row.type == "whole numbers" else f"{number(low)} to {number(high)}"
 
 
 def _picture(column: pd.Series, role: reml.Role) -> str:

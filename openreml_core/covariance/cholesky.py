@@ -11,6 +11,7 @@ may pass through zero and no bound is needed. With L_ab the element in row a and
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -28,9 +29,9 @@ class CholeskyStructure(Structure):
 
     curvature_weight = 1.0
 
+    @abstractmethod
     def pattern(self) -> tuple[list[int], list[int]]:
         """Rows and columns of the free elements of L, diagonal included."""
-        raise NotImplementedError  # a subclass must say
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(names)

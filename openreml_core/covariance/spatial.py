@@ -11,6 +11,8 @@ With ``aniso=True`` the second coordinate has a range of its own: d/r = sqrt((dx
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -61,9 +63,9 @@ class Spatial(Correlation):
     def matrix(self, rho: Tensor) -> Tensor:
         return self.of(self.scaled(rho))
 
+    @abstractmethod
     def of(self, t: Tensor) -> Tensor:
         """The correlation at distance over range t."""
-        raise NotImplementedError  # every kind says its own
 
 
 class Exponential(Spatial):

@@ -125,9 +125,7 @@ def test_pedigree_of_butron_maize(reference):
     data = reference.table("butron_maize.csv", ["gen", "env"])
     iid = reml.fit("yield ~ env + (1 | gen)", data)
     assert -2 * iid.loglik_asreml + 4 == pytest.approx(229.4037, abs=1e-3)
-    from openreml_core.relationship import Pedigree
-
-    pedigree = Pedigree(
+    pedigree = reml.Pedigree(
         pd.read_csv(reference.data / "butron_pedigree.csv", keep_default_na=False, na_values=["NA", ""])
     )
     known = reml.fit("yield ~ env + (1 | gen)", data, relationship={"gen": pedigree})
@@ -135,3 +133,14 @@ def test_pedigree_of_butron_maize(reference):
     assert known.parameters["gen.variance"] == pytest.approx(1.24715, rel=1e-4)
     assert known.parameters["residual.variance"] == pytest.approx(0.57373, rel=1e-4)
     assert set(data["gen"].cat.categories) < set(known.random_effects("gen")["level"])
+
+
+def test_a_singular_relationship_is_bent_and_said():
+    """Two identical lines: the matrix has no inverse; it is bent, and the fit says so."""
+    rng = np.random.default_rng(4)
+    lines = list("abcdef")
+    related = pd.DataFrame(np.eye(6), index=lines, columns=lines)
+    related.loc["a", "b"] = related.loc["b", "a"] = 1.0
+    data = pd.DataFrame({"y": rng.normal(size=24), "line": lines * 4})
+    fit = reml.fit("y ~ 1 + (1 | line)", data, relationship={"line": related})
+    assert any(w.startswith("line: ") for w in fit.warnings)
