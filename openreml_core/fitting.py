@@ -26,6 +26,7 @@ from openreml_core.storage import OWN_OFFSET, OWN_WEIGHTS
 
 #: Algorithms and the iterations each is given by default.
 ALGORITHMS = {"ai": 100, "em": 2000, "ai-em": 200}
+DEVICES = ("cpu",)
 MISSING = ("drop", "error")
 
 
@@ -44,6 +45,7 @@ def fit(
     start: Mapping[str, Any] | None = None,
     fixed: Mapping[str, Any] | None = None,
     max_iterations: int | None = None,
+    device: str = "cpu",
     on_iteration: OnIteration | None = None,
     missing: str = "drop",
 ) -> MixedModelFit:
@@ -77,6 +79,8 @@ def fit(
         Starting values; values held. ``{"gen": 0.4, "residual": 0.1}`` in units of the response squared.
     max_iterations : int, optional
         100 for ``"ai"``, 2000 for ``"em"``, 200 for ``"ai-em"``.
+    device : {"cpu"}
+        Where the matrices are computed.
     on_iteration : callable, optional
         Called with each TraceRow; returning False cancels.
     missing : {"drop", "error"}
@@ -108,6 +112,7 @@ def fit(
         algorithm=algorithm,
         engine=engine,
         missing=missing,
+        device=device,
         residual=residual,
         max_iterations=max_iterations,
         start=start,
@@ -164,6 +169,7 @@ def check_options(
     algorithm: Any,
     engine: Any,
     missing: Any,
+    device: Any = "cpu",
     residual: Any = None,
     max_iterations: Any = None,
     start: Any = None,
@@ -176,6 +182,7 @@ def check_options(
         ("algorithm", algorithm, tuple(ALGORITHMS)),
         ("engine", engine, ENGINES),
         ("missing", missing, MISSING),
+        ("device", device, DEVICES),
     ):
         if not isinstance(value, str) or value not in known:
             raise ModelError(f"{name}={value!r} is not known.", hint=f"Choose one of {', '.join(known)}.")
@@ -246,7 +253,7 @@ def load(path: str | Path) -> MixedModelFit:
     if not math.isclose(at.criterion, stated, rel_tol=1e-7, abs_tol=1e-6):
         raise _damaged(path, f"it states a criterion of {stated:.6f}, its rows give {at.criterion:.6f}.")
     estimates = Estimates(engine, at, free, record["converged"], record["message"], trace)
-    design = replace(design, n_dropped=record["n_dropped"])
+    design = replace(design, n_dropped=record["n_dropped"], warnings=tuple(record["notes"]))
     return MixedModelFit(specification, design, estimates, float(record["seconds"]))
 
 

@@ -33,6 +33,7 @@ def record_of(fit: Any) -> dict[str, Any]:
         "message": fit.message,
         "seconds": fit.seconds,
         "n_dropped": fit.n_dropped,
+        "notes": list(fit.design.warnings),
         "trace": [asdict(row) for row in fit.estimates.rows],
     }
 
@@ -71,6 +72,8 @@ def check_record(record: dict[str, Any]) -> None:
     seconds = record.get("seconds")
     _require(_is_float(seconds) and not float(seconds) < 0, "its time in seconds is no positive number")  # type: ignore[arg-type]
     _require(_is_count(record.get("n_dropped")), "its number of dropped rows is no count")
+    record.setdefault("notes", [])
+    _require(_all(record["notes"], lambda v: type(v) is str), "its notes are no texts")
     record.setdefault("relationships", [])
     _require(_all(record["relationships"], lambda v: type(v) is str), "its list of relationships is no list of names")
     record.setdefault("factors", {})

@@ -133,7 +133,14 @@ class TestAlgorithms:
 
     @pytest.mark.parametrize(
         "option",
-        [{"algorithm": "newton"}, {"engine": "warp"}, {"method": "mle"}, {"missing": "guess"}, {"max_iterations": -1}],
+        [
+            {"algorithm": "newton"},
+            {"engine": "warp"},
+            {"method": "mle"},
+            {"missing": "guess"},
+            {"max_iterations": -1},
+            {"device": "abacus"},
+        ],
     )
     def test_unknown_options_are_named(self, alpha, option):
         with pytest.raises(reml.ModelError, match=str(next(iter(option.values())))):
