@@ -71,6 +71,8 @@ def live() -> None:
     """Look at the running job twice a second; one full rerun when it has ended."""
     job = study().job
     if job is None or not job.active:
+        if job is not None and job.state is State.CANCELLED:
+            st.info(cancelled(job))  # said at once; the page follows
         st.rerun()
         return
     trace = trace_frame(_few(job))
@@ -134,11 +136,16 @@ def replay(shown: FittedModel) -> None:
     rows(trace, "replay")
 
 
+def cancelled(job: Job) -> str:
+    """That a job was cancelled, and what is kept."""
+    count = max(len(job.rows) - 1, 0)
+    return f"Cancelled after {count} iteration{'' if count == 1 else 's'}. The study and its other fits are kept."
+
+
 def ended(job: Job) -> None:
     """What became of a job that gave no result."""
     if job.state is State.CANCELLED:
-        count = max(len(job.rows) - 1, 0)
-        st.info(f"Cancelled after {count} iteration{'' if count == 1 else 's'}. The study and its other fits are kept.")
+        st.info(cancelled(job))
         if job.rows:
             draw(trace_frame(_few(job)), "cancelled")
     elif job.state is State.FAILED:
