@@ -101,7 +101,6 @@ class FittedModel:
     number: int
     fit: reml.MixedModelFit
     specification: Specification
-    data_name: str
     digest: str
 
 
@@ -143,8 +142,8 @@ class Study:
         if any(f.fit is job.result for f in self.fits):
             return False
         spec = Specification(formula=job.formula, **job.options)
-        name, digest = (self.data.name, self.data.digest) if self.data else ("", "")
-        self.fits.append(FittedModel(len(self.fits) + 1, job.result, spec, name, digest))
+        digest = self.data.digest if self.data else ""
+        self.fits.append(FittedModel(len(self.fits) + 1, job.result, spec, digest))
         self.shown = self.fits[-1]
         return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,15 @@ from openreml_core.notation import Residual, ResidualFactor, ResidualTerm
 _LEVEL = re.compile(r"\[(?:[A-Z]\.)?(.*)\]$")
 _SERIAL: dict[str, Callable[[Tensor], Correlation]] = {"ar1": AR1, "ar2": AR2, "toep": lambda p: Toeplitz(len(p))}
 _SPATIAL: dict[str, Callable[..., Correlation]] = {"exp": Exponential, "gau": Gaussian, "sph": Spherical}
+_CORRELATIONS = ("cs", *_SERIAL, *_SPATIAL, "matern")
+
+
+def _heterogeneous(name: str) -> tuple[str, bool]:
+    """A correlation's own name, and whether the form with a variance per level is meant: ``csh``, ``arh1``, ``exph``."""
+    if name in ("arh1", "arh2"):
+        return f"ar{name[-1]}", True
+    plain = name.removesuffix("h")
+    return (plain, True) if plain != name and plain in _CORRELATIONS else (name, False)
 
 
 def random_structure(random: RandomDesign) -> Structure:
@@ -50,11 +60,7 @@ def random_structure(random: RandomDesign) -> Structure:
         A structure that needs more effects than the term has, or one that random terms cannot have.
     """
     name, effects, options = random.structure, random.effects, dict(random.options)
-    plain = name.removesuffix("h") if name in ("csh", "ar1h", "arh1", "arh2", "toeph", "corh") else name
-    plain = {"ar": "ar1", "arh1": "ar1", "cor": "cs"}.get(plain, plain)
-    if name in ("arh1", "arh2"):
-        plain = "ar" + name[-1]
-    many = plain != name
+    plain, many = _heterogeneous(name)
     k, rows = len(effects), len(random.codes)
     count = k * (k + 1) // 2 if name in ("us", "known") else k
     if count > rows:
@@ -123,7 +129,7 @@ def residual_parts(residual: Residual, frame: pd.DataFrame, weights: np.ndarray)
         raise DataError("Weights and a correlated residual cannot be used together.", hint="Leave the weights out.")
     for term in residual.terms:
         base = "units" if _is_units(term) and structured else "residual"
-        if structured.index(term) > 0 if term in structured else False:
+        if term in structured[1:]:
             base = f"residual.{structured.index(term)}"
         if term.section is None:
             sections: list[tuple[str, np.ndarray]] = [(base, np.arange(len(frame)))]
@@ -157,6 +163,11 @@ def _block(term: ResidualTerm, frame: pd.DataFrame, rows: np.ndarray, name: str)
     own = frame.iloc[rows]
     blocking = [f for f in term.factors if f.structure == "id"]
     factors = [f for f in term.factors if f.structure != "id"]
+    if not factors:
+        raise FormulaError(
+            f"{term.text} says which rows belong together but not how they are correlated.",
+            hint="Add a structure, such as id(Subject):cs(visit), or write dsum(id(units) | Subject) for a variance each.",
+        )
     codes = np.zeros(len(own), dtype=np.int64)
     for factor in blocking:
         for variable in factor.variables:
@@ -200,19 +211,17 @@ def _section_structure(factors: list[ResidualFactor], places: pd.DataFrame, term
             "diag": lambda: Diagonal(names),
             "ante": lambda: Antedependence(names, order),
             "cs": lambda: ScaledCorrelation(names, Equicorrelation(len(names))),
-            "csh": lambda: ScaledCorrelation(names, Equicorrelation(len(names)), heterogeneous=True),
-            "toeph": lambda: ScaledCorrelation(names, Toeplitz(len(names)), heterogeneous=True),
-            "arh1": lambda: ScaledCorrelation(
-                names, AR1(_positions(places[factor.variables[0]], factor)), heterogeneous=True
-            ),
         }
         if factor.structure in whole:
             return whole[factor.structure]()
-        names = [str(i) for i in range(len(places))]
-        return ScaledCorrelation(names, _correlation(factor, places), prefix=f"{factor.text}.")
+        plain, many = _heterogeneous(factor.structure)
+        if len(factor.variables) > 1:
+            names = [str(i + 1) for i in range(len(places))]
+        correlation = _correlation(replace(factor, structure=plain), places)
+        return ScaledCorrelation(names, correlation, heterogeneous=many, prefix=f"{factor.text}.")
     parts, where, prefixes = [], [], []
     for factor in factors:
-        if factor.structure not in (*_SERIAL, *_SPATIAL, "matern", "cs"):
+        if factor.structure not in _CORRELATIONS:
             raise FormulaError(
                 f"{factor.text} has variances of its own and cannot stand in the product {term.text}.",
                 hint="Products can hold ar1, ar2, toep, cs, exp, gau, sph, matern and id.",

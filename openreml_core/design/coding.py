@@ -7,7 +7,7 @@ In a product the first factor's columns vary fastest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -155,8 +155,3 @@ def columns_of(factor: Expression, value: np.ndarray | Coded, *, in_full: bool) 
     if (codes < 0).any():
         block[codes < 0] = np.nan
     return block, tuple(factor.label + ending for ending in endings)
-
-
-def plain_numbers(values: Values) -> Sequence[str]:
-    """Return the texts of the factors that are numbers."""
-    return [text for text, value in values.items() if not isinstance(value, Coded)]

@@ -110,6 +110,8 @@ def test_missing_plots_are_not_closed_up():
         ("id(h):exp(g)", "numbers"),
         ("us(g):us(h)", "product"),
         ("nothing(row)", "nothing"),
+        ("id(g)", "how they are correlated"),
+        ("id(g):csh(h):ar1(row)", "product"),
     ],
 )
 def test_what_cannot_be_is_said(residual, said):
@@ -144,3 +146,31 @@ def test_a_singular_relationship_is_bent_and_said():
     data = pd.DataFrame({"y": rng.normal(size=24), "line": lines * 4})
     fit = reml.fit("y ~ 1 + (1 | line)", data, relationship={"line": related})
     assert any(w.startswith("line: ") for w in fit.warnings)
+
+
+@pytest.mark.parametrize(
+    "residual",
+    [
+        "csh(t)",
+        "arh1(t)",
+        "ar1h(t)",
+        "ar2(t)",
+        "ar2h(t)",
+        "toep(t)",
+        "toeph(t)",
+        "ante(t)",
+        "exph(t)",
+        "gauh(t)",
+        "sph(t)",
+    ]
+    + ["matern(t, nu=2.5)", "maternh(t)", "diag(t)", "us(t)"],
+)
+def test_every_structure_within_subjects(residual):
+    """None fits worse than its special case of independent visits, none better than the unstructured one."""
+    rng = np.random.default_rng(8)
+    visits = np.linalg.cholesky(0.6 ** np.abs(np.subtract.outer(range(4), range(4)))) @ rng.normal(size=(4, 60))
+    data = pd.DataFrame({"y": visits.T.reshape(-1), "s": np.repeat(np.arange(60), 4), "t": np.tile([1, 2, 3, 4], 60)})
+    fit = reml.fit("y ~ 1", data, residual=f"id(s):{residual}")
+    assert fit.converged, fit.message
+    least, most = (reml.fit("y ~ 1", data, residual=r).criterion for r in (None, "id(s):us(t)"))
+    assert most - 1e-6 <= fit.criterion <= least + 1e-6
