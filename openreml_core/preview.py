@@ -12,7 +12,7 @@ from openreml_core.assembly import build_model
 from openreml_core.covariance import NaturalParameter
 from openreml_core.engines import choose_engine
 from openreml_core.model import MixedModel
-from openreml_core.notation import Formula, latex
+from openreml_core.notation import Formula, latex, parse_residual
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ def preview(
         terms=terms,
         parameters=parameter_lines(model),
         n_parameters=len(model.parameter_names),
-        latex=latex(design.formula),
+        latex=latex(design.formula, residual=parse_residual(residual), related=tuple(relationship or ())),
         engine=choose_engine(engine, model).name,
         warnings=tuple(design.warnings),
     )

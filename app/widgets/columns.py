@@ -16,8 +16,8 @@ WORDS = {
     "response": "response",
     "factor": "factor",
     "covariate": "covariate",
-    "row": "row position",
-    "column": "column position",
+    "row": "field row",
+    "column": "field column",
     "identifier": "identifier",
     "ignore": "ignore",
 }

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from openreml_core.notation.bars import RandomTerm
 from openreml_core.notation.expression import Expression
 from openreml_core.notation.formula import Formula
+from openreml_core.notation.residual import Residual, ResidualTerm
 from openreml_core.notation.symbols import covariate, escape, expression_latex
 
 _LINE = 50
@@ -21,7 +22,12 @@ _INVISIBLE = re.compile(r"\\[a-zA-Z]+|[\\{}]")
 Kinds = Mapping[str, str]
 
 
-def latex(formula: Formula, data_kinds: Kinds | None = None) -> str:
+def latex(
+    formula: Formula,
+    data_kinds: Kinds | None = None,
+    residual: Residual | None = None,
+    related: Collection[str] = (),
+) -> str:
     """Return the model as LaTeX for KaTeX (without dollar signs).
 
     Parameters
@@ -30,6 +36,10 @@ def latex(formula: Formula, data_kinds: Kinds | None = None) -> str:
     data_kinds : dict, optional
         Column -> ``"number"`` or ``"factor"``. Without it, the kinds that the formula learned from its table are taken;
         a column of unknown kind counts as a factor unless the formula computes with it.
+    residual : Residual, optional
+        The residual's structure; one variance by default.
+    related : collection of str
+        Groupings whose levels have a known relationship.
 
     Returns
     -------
@@ -61,14 +71,26 @@ def latex(formula: Formula, data_kinds: Kinds | None = None) -> str:
     names = _term_names(formula.random)
     for name, random in zip(names, formula.random, strict=True):
         parts += _random_parts(name, random, kinds)
-        lines.append(_distribution(name, random, kinds))
+        known = r"\quad \text{(related levels)}" if random.group_name in related else ""
+        lines.append(_distribution(name, random, kinds) + known)
     response = formula.response_expression
     left = expression_latex(response) if response is not None else escape(formula.response) + "_{i}"
     parts.append("e_{i}")
     equation = _wrap(left, parts)
-    lines.append(r"e_{i} &\sim \mathcal{N}(0,\ \sigma^2)")
+    lines.append(_residual(residual))
     body = (" " + "\\\\" + "\n").join(lines)
     return "\\begin{aligned}\n" + equation + " \\\\[4pt]\n" + body + "\n\\end{aligned}"
+
+
+def _residual(residual: Residual | None) -> str:
+    if residual is None or residual.is_plain:
+        return r"e_{i} &\sim \mathcal{N}(0,\ \sigma^2)"
+    parts = [f"{_section(term)}{escape(term.text)}" for term in residual.terms]
+    return r"\mathbf{e} &\sim \mathcal{N}(\mathbf{0},\ R), \quad R = " + " + ".join(parts)
+
+
+def _section(term: ResidualTerm) -> str:
+    return "" if term.section is None else rf"\bigoplus_{{{escape(term.section)}}} "
 
 
 def _wrap(left: str, parts: list[str]) -> str:

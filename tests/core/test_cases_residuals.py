@@ -151,19 +151,9 @@ def test_a_singular_relationship_is_bent_and_said():
 @pytest.mark.parametrize(
     "residual",
     [
-        "csh(t)",
-        "arh1(t)",
-        "ar1h(t)",
-        "ar2(t)",
-        "ar2h(t)",
-        "toep(t)",
-        "toeph(t)",
-        "ante(t)",
-        "exph(t)",
-        "gauh(t)",
-        "sph(t)",
-    ]
-    + ["matern(t, nu=2.5)", "maternh(t)", "diag(t)", "us(t)"],
+        *("csh(t)", "arh1(t)", "ar1h(t)", "ar2(t)", "ar2h(t)", "toep(t)", "toeph(t)", "ante(t)"),
+        *("exph(t)", "gauh(t)", "sph(t)", "matern(t, nu=2.5)", "maternh(t)", "diag(t)", "us(t)"),
+    ],
 )
 def test_every_structure_within_subjects(residual):
     """None fits worse than its special case of independent visits, none better than the unstructured one."""
@@ -174,3 +164,14 @@ def test_every_structure_within_subjects(residual):
     assert fit.converged, fit.message
     least, most = (reml.fit("y ~ 1", data, residual=r).criterion for r in (None, "id(s):us(t)"))
     assert most - 1e-6 <= fit.criterion <= least + 1e-6
+
+
+def test_the_equation_shows_the_residual_and_the_relationship():
+    data = reml.load_sample("wheat2")
+    plain = reml.preview("yield ~ variety", data).latex
+    assert r"e_{i} &\sim \mathcal{N}(0,\ \sigma^2)" in plain
+    seen = reml.preview("yield ~ variety", data, residual="dsum(id(units) | Block)").latex
+    assert r"e_{i} &\sim" not in seen and r"\bigoplus_{\text{Block}}" in seen
+    lines = sorted(set(data["variety"].astype(str)))
+    known = pd.DataFrame(np.eye(len(lines)), index=lines, columns=lines)
+    assert "related levels" in reml.preview("yield ~ 1 + (1 | variety)", data, relationship={"variety": known}).latex
