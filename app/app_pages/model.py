@@ -48,7 +48,7 @@ def size(seen: reml.ModelPreview) -> None:
     cells[3].metric("Variances", seen.n_parameters, help="Variance parameters to be estimated.")
     if len(seen.terms):
         words = {"us": "correlated", "diag": "uncorrelated"}
-        shown = seen.terms.assign(structure=seen.terms["structure"].map(words))
+        shown = seen.terms.assign(structure=seen.terms["structure"].map(lambda name: words.get(name, name)))
         shown.loc[shown["effects"] == "(Intercept)", "structure"] = "one variance"
         shown["effects"] = shown["effects"].str.replace("(Intercept)", "intercept", regex=False)
         st.dataframe(

@@ -153,3 +153,10 @@ def test_a_residual_structure_is_offered_described_and_fitted() -> None:
     goto(at, "results")
     sound(at)
     assert "residual: gau(latitude, longitude) + id(units)" in text(at)
+
+
+def test_a_structure_that_is_typed_keeps_its_name() -> None:
+    at = model("orthodont")
+    write(at, "distance ~ Sex + cs(0 + C(age) | Subject)")
+    assert list(at.dataframe[0].value["Structure"]) == ["cs"]
+    assert "cs(0 + C(age) | Subject)" in text(at)
