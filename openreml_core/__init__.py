@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+from openreml_core.covariance_fit import CovarianceFit, fit_covariance
 from openreml_core.design import Design, build_design
 from openreml_core.errors import ConvergenceError, DataError, FitCancelled, FormulaError, ModelError
 from openreml_core.fit import MixedModelFit
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ConvergenceError",
+    "CovarianceFit",
     "DataError",
     "Design",
     "FitCancelled",
@@ -62,6 +64,7 @@ __all__ = [
     "describe_columns",
     "describe_design",
     "fit",
+    "fit_covariance",
     "guess_roles",
     "load",
     "load_sample",

@@ -19,9 +19,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from openreml_core.covariance import BlockResidual, GroupedTerm, IndependentResidual, NaturalParameter
+from openreml_core.covariance import BlockResidual, GroupedTerm, IndependentResidual, NaturalParameter, WholeCovariance
 
-Residual = IndependentResidual | BlockResidual
+Residual = IndependentResidual | BlockResidual | WholeCovariance
 Component = GroupedTerm | Residual
 
 
@@ -157,6 +157,9 @@ class MixedModel:
         names = []
         for component, q in self.natural:
             pair = f"({q.name1}{', ' + q.name2 if q.name2 else ''})"
+            if not component:
+                names.append(q.label)
+                continue
             names.append(f"{component}.{q.label or (q.kind if sizes[component] == 1 else q.kind + pair)}")
         return tuple(names)
 

@@ -35,7 +35,7 @@ class ScaledCorrelation(Structure):
     curvature_weight = 0.5
 
     def __init__(
-        self, names: Sequence[str], correlation: Correlation, *, heterogeneous: bool = False, prefix: str = ""
+        self, names: Sequence[str] | int, correlation: Correlation, *, heterogeneous: bool = False, prefix: str = ""
     ) -> None:
         super().__init__(names)
         self.correlation = correlation

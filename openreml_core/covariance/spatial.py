@@ -16,7 +16,9 @@ so that only the derivatives of the correlation in q are each structure's own.
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,7 +33,7 @@ class Spatial(Correlation):
 
     Parameters
     ----------
-    positions : Tensor of shape (k, c)
+    positions : tensor, array or DataFrame of shape (k, c)
         Coordinates.
     aniso : bool
         Whether every coordinate has its own range.
@@ -39,8 +41,9 @@ class Spatial(Correlation):
 
     kind = "range"
 
-    def __init__(self, positions: Tensor, *, aniso: bool = False) -> None:
-        positions = positions.to(torch.float64).reshape(len(positions), -1)
+    def __init__(self, positions: Any, *, aniso: bool = False) -> None:
+        array = positions if isinstance(positions, Tensor) else torch.from_numpy(np.array(positions, dtype=np.float64))
+        positions = array.to(torch.float64).reshape(len(array), -1)
         squared = (positions[:, None, :] - positions[None, :, :]).square()
         if not aniso:
             squared = squared.sum(dim=-1, keepdim=True)
@@ -153,7 +156,7 @@ class Matern(Spatial):
 
     keyword = "matern"
 
-    def __init__(self, positions: Tensor, *, nu: float = 1.5, aniso: bool = False) -> None:
+    def __init__(self, positions: Any, *, nu: float = 1.5, aniso: bool = False) -> None:
         if nu not in (0.5, 1.5, 2.5):
             raise ValueError("nu is 0.5, 1.5 or 2.5")
         super().__init__(positions, aniso=aniso)

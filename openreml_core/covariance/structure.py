@@ -17,9 +17,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
+
+from openreml_core.errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,8 @@ class Structure(ABC):
 
     Parameters
     ----------
-    names : sequence of str
-        The k effects the rows and columns stand for.
+    names : sequence of str, int or factor
+        The k effects the rows and columns stand for: their names, their number, or a column whose levels they are.
     """
 
     #: Weight of the parameters' curvature in the optimiser's step: 1 where Sigma is quadratic in theta and linear in
@@ -60,8 +65,8 @@ class Structure(ABC):
     #: How formulas and tables call it.
     keyword: str = ""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = tuple(names)
+    def __init__(self, names: Sequence[str] | int) -> None:
+        self.names = labels_of(names)
 
     @property
     def size(self) -> int:
@@ -156,6 +161,22 @@ class Structure(ABC):
     def curvature(self, theta: Tensor, m: Tensor) -> Tensor:
         """<M, d2Sigma / d theta_k d theta_l>, (m, m); by autograd unless a structure knows better."""
         return reverse_curvature(self.matrix, theta, m)
+
+
+def labels_of(size: Any) -> tuple[str, ...]:
+    """Names of rows: those given, 1 to k for a number k, the levels of a factor (a table's column or an array)."""
+    if isinstance(size, int | np.integer) and not isinstance(size, bool):
+        if size < 1:
+            raise ModelError(f"A size of {size} makes no matrix.", hint="Give a whole number from 1 on.")
+        return tuple(str(i + 1) for i in range(size))
+    if isinstance(size, pd.Series | pd.Categorical | np.ndarray):
+        column = pd.Series(size).dropna()
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            return tuple(str(v) for v in column.cat.remove_unused_categories().cat.categories)
+        return tuple(str(v) for v in sorted(column.unique()))
+    if isinstance(size, Sequence) and not isinstance(size, str):
+        return tuple(str(v) for v in size)
+    raise ModelError(f"{size!r} is no size.", hint="Give a number, the names of the rows, or a factor.")
 
 
 def stacked(matrices: Iterator[Tensor], size: int) -> Tensor:
