@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from openreml_core.covariance_fit import CovarianceFit, fit_covariance
+from openreml_core.by_hand import CovarianceFit, fit_covariance
 from openreml_core.design import Design, build_design
 from openreml_core.errors import ConvergenceError, DataError, FitCancelled, FormulaError, ModelError
 from openreml_core.fit import MixedModelFit

@@ -11,6 +11,7 @@ from openreml_core.covariance.adapter import Adapter
 from openreml_core.covariance.antedependence import Antedependence
 from openreml_core.covariance.cholesky import CholeskyStructure, Diagonal, Unstructured
 from openreml_core.covariance.components import BlockResidual, Component, GroupedTerm, IndependentResidual
+from openreml_core.covariance.constant import Constant
 from openreml_core.covariance.correlation import Correlation
 from openreml_core.covariance.factor_analytic import FactorAnalytic, ReducedRank
 from openreml_core.covariance.leaves import (
@@ -24,7 +25,7 @@ from openreml_core.covariance.leaves import (
     Scaled,
     Unconstrained,
 )
-from openreml_core.covariance.matrix import Constant, Matrix, Parameter
+from openreml_core.covariance.matrix import Matrix
 from openreml_core.covariance.operators import (
     Augment,
     BlockDiagonal,
@@ -38,6 +39,7 @@ from openreml_core.covariance.operators import (
     Sum,
     Transpose,
 )
+from openreml_core.covariance.parameters import Parameter
 from openreml_core.covariance.scaled import ScaledCorrelation
 from openreml_core.covariance.separable import Separable
 from openreml_core.covariance.serial import AR1, AR2, Toeplitz

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from openreml_core.covariance.matrix import Matrix, Parameter, variance
+from openreml_core.covariance.matrix import Matrix
+from openreml_core.covariance.parameters import Parameter, variance
 from openreml_core.covariance.structure_leaf import as_matrix
 from openreml_core.covariance.transforms import Identity
 from openreml_core.errors import ModelError
@@ -60,7 +61,9 @@ class Adapter(Matrix):
         try:
             out = dict(self.mapping(values))
         except Exception as error:
-            raise ModelError(f"The map of an Adapter failed: {error}", hint="It takes and returns dictionaries.") from error
+            raise ModelError(
+                f"The map of an Adapter failed: {error}", hint="It takes and returns dictionaries."
+            ) from error
         return {path: torch.as_tensor(v, dtype=torch.float64) for path, v in out.items()}
 
     def of(self, values: Tensor, operands: Sequence[Tensor]) -> Tensor:
@@ -83,24 +86,20 @@ class Adapter(Matrix):
         return {path: held[id(node)] for path, node in self.adapted.nodes().items()}
 
 
-def evaluate_natural(
-    root: Matrix, natural: Mapping[str, Tensor], held: dict[int, Tensor] | None = None
-) -> Tensor:
+def evaluate_natural(root: Matrix, natural: Mapping[str, Tensor], held: dict[int, Tensor] | None = None) -> Tensor:
     """The matrix of a tree from natural values of all its parameters, every node's own in ``held``."""
     short = root._short_paths()
-    paths = {id(node): short[path] for path, node in root.nodes().items()}
-    held = {} if held is None else held
+    own = {}
+    for path, node in root.nodes().items():
+        names = [f"{short[path]}/{p.name}" if short[path] else p.name for p in node._own]
+        own[id(node)] = torch.stack([natural[n] for n in names]) if names else torch.zeros(0, dtype=torch.float64)
+    return _filled(root, own, {} if held is None else held)
 
-    def walk(node: Matrix) -> Tensor:
-        if id(node) not in held:
-            below = [walk(o) for o in node.operands.values()]
-            path = paths[id(node)]
-            names = [f"{path}/{p.name}" if path else p.name for p in node._own]
-            own = torch.stack([natural[n] for n in names]) if names else torch.zeros(0, dtype=torch.float64)
-            held[id(node)] = node.of(own, below)
-        return held[id(node)]
 
-    return walk(root)
+def _filled(node: Matrix, own: dict[int, Tensor], held: dict[int, Tensor]) -> Tensor:
+    if id(node) not in held:
+        held[id(node)] = node.of(own[id(node)], [_filled(o, own, held) for o in node.operands.values()])
+    return held[id(node)]
 
 
 def _renamed(parameter: Parameter, path: str) -> Parameter:

@@ -1,12 +1,12 @@
 """Leaves of a tree: matrices that stand on nothing else. k is the size: a number, or a factor whose levels are counted.
 
-    Identity            I                          Scaled      sigma2 I, or sigma2 times any matrix
-    EqualEntry          sigma2 J                   CompoundSymmetric   sigma2 ((1 - rho) I + rho J)
-    LowerTriangular     elements on and below the diagonal, free
-    Unconstrained       symmetric, its elements free: positive definite only where they make it so
-    Known               a given covariance matrix, or the inverse of a given sparse one
-    Dummy               incidence of one or several factors
-    Function            any function of parameters
+Identity            I                          Scaled      sigma2 I, or sigma2 times any matrix
+EqualEntry          sigma2 J                   CompoundSymmetric   sigma2 ((1 - rho) I + rho J)
+LowerTriangular     elements on and below the diagonal, free
+Unconstrained       symmetric, its elements free: positive definite only where they make it so
+Known               a given covariance matrix, or the inverse of a given sparse one
+Dummy               incidence of one or several factors
+Function            any function of parameters
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from openreml_core.covariance.matrix import Constant, Matrix, Parameter, variance
+from openreml_core.covariance.constant import Constant
+from openreml_core.covariance.matrix import Matrix
+from openreml_core.covariance.parameters import Parameter, variance
 from openreml_core.covariance.structure import labels_of
 from openreml_core.covariance.structure_leaf import as_matrix
 from openreml_core.covariance.transforms import Identity as Same
@@ -76,7 +78,7 @@ class Scaled(Matrix):
             self.set("sigma2", transform=transform)
 
     def of(self, values: Tensor, operands: Sequence[Tensor]) -> Tensor:
-        return values[0] * (torch.eye(self.shape[0], dtype=torch.float64) if self.plain else operands[0])
+        return torch.diag(values[0].expand(self.shape[0])) if self.plain else values[0] * operands[0]
 
     def own_derivatives(self, free: Tensor, operands: Sequence[Tensor]) -> Iterator[Tensor]:
         slope = self._own[0].transform.derivative(free[0])
@@ -135,7 +137,9 @@ class _Elements(Matrix):
     def __init__(self, shape: tuple[int, int], places: Sequence[tuple[int, int]], values: Any, mirrored: bool) -> None:
         start = np.eye(*shape) if values is None else np.asarray(values, dtype=float)
         if start.shape != shape:
-            raise ModelError(f"The values have the shape {start.shape}, the matrix {shape}.", hint="Give one for each element.")
+            raise ModelError(
+                f"The values have the shape {start.shape}, the matrix {shape}.", hint="Give one for each element."
+            )
         if mirrored and not np.allclose(start, start.T):
             raise ModelError("The values are not symmetric.", hint="Give a symmetric matrix.")
         self.rows = torch.tensor([a for a, _ in places])
@@ -177,7 +181,9 @@ class LowerTriangular(_Elements):
     def __init__(self, size: Any, columns: int | None = None, values: Any = None) -> None:
         k = size_of(size)
         width = k if columns is None else columns
-        super().__init__((k, width), [(a, b) for a in range(k) for b in range(min(a + 1, width))], values, mirrored=False)
+        super().__init__(
+            (k, width), [(a, b) for a in range(k) for b in range(min(a + 1, width))], values, mirrored=False
+        )
 
 
 class Known(Constant):
@@ -196,7 +202,9 @@ class Known(Constant):
         super().__init__(values)
         v, (rows, columns) = self.values, self.shape
         if rows != columns or not torch.allclose(v, v.T, rtol=1e-8, atol=1e-10 * float(v.abs().max() + 1e-300)):
-            raise DataError("A known covariance matrix is not symmetric.", hint="Give the matrix, not a table of pairs.")
+            raise DataError(
+                "A known covariance matrix is not symmetric.", hint="Give the matrix, not a table of pairs."
+            )
         smallest = float(torch.linalg.eigvalsh(v)[0])
         if smallest < -1e-8 * float(v.abs().max()) or (inverse and smallest <= 0):
             raise DataError(
@@ -234,7 +242,9 @@ class Dummy(Matrix):
         coded = [_coded(f, i) for i, f in enumerate(factors)]
         if len({len(c) for c, _ in coded}) > 1:
             lengths = ", ".join(str(len(c)) for c, _ in coded)
-            raise DataError(f"The factors of Dummy have different lengths: {lengths}.", hint="Give columns of one table.")
+            raise DataError(
+                f"The factors of Dummy have different lengths: {lengths}.", hint="Give columns of one table."
+            )
         codes, names = np.zeros(len(coded[0][0]), dtype=np.int64), [""]
         for c, levels in coded:
             codes = codes * len(levels) + c
@@ -297,16 +307,23 @@ class Function(Matrix):
             raise ModelError(f"{name} failed: {error}", hint="It takes one tensor of natural values.") from error
         if not isinstance(out, Tensor) or out.ndim != 2 or (shape is not None and tuple(out.shape) != tuple(shape)):
             got = f"a tensor of shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
-            raise ModelError(f"{name} gave {got}.", hint=f"It should give a tensor of shape {shape or '(rows, columns)'}.")
+            raise ModelError(
+                f"{name} gave {got}.", hint=f"It should give a tensor of shape {shape or '(rows, columns)'}."
+            )
         return out.to(torch.float64)
 
     def of(self, values: Tensor, operands: Sequence[Tensor]) -> Tensor:
         out = self._call(values, self.shape)
-        bad = int((~torch.isfinite(out.detach())).sum()) if not torch._C._functorch.is_functorch_wrapped_tensor(out) else 0
+        bad = (
+            int((~torch.isfinite(out.detach())).sum())
+            if not torch._C._functorch.is_functorch_wrapped_tensor(out)
+            else 0
+        )
         if bad:
             name = getattr(self.function, "__name__", "the function")
             raise ModelError(
-                f"{bad} of {out.numel()} elements that {name} gave are not numbers.", hint="Look at its domain and bounds."
+                f"{bad} of {out.numel()} elements that {name} gave are not numbers.",
+                hint="Look at its domain and bounds.",
             )
         return out
 

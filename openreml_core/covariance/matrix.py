@@ -13,63 +13,21 @@ has one, forward-mode autograd where not), ``gradient`` pairs them all with one 
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
+from openreml_core.covariance import walks
+from openreml_core.covariance.parameters import Parameter, number
 from openreml_core.covariance.structure import forward_derivatives, reverse_curvature, reverse_gradient
-from openreml_core.covariance.transforms import Identity, Pow, Transform
+from openreml_core.covariance.transforms import Transform
 from openreml_core.errors import ModelError, did_you_mean
 
 MANUAL, AUTOMATIC = "manual", "automatic"
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a node.
-
-    Attributes
-    ----------
-    name : str
-    value : float
-        Its natural value to start from.
-    transform : Transform
-        From the free scale to the natural one.
-    kind : str
-        ``"variance"``, ``"correlation"``, ``"covariance"``, ``"range"``, ``"loading"``, ``"element"``, ...
-    lower, upper : float
-        Bounds of the natural value.
-    fixed : bool
-        Whether it keeps its value.
-    given : bool
-        Whether the value was given; a fit scales variances that were not to the data.
-    """
-
-    name: str
-    value: float
-    transform: Transform
-    kind: str = "element"
-    lower: float = -math.inf
-    upper: float = math.inf
-    fixed: bool = False
-    given: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.name} = {self.value:.4g}{' (fixed)' if self.fixed else ''}"
-
-
-def variance(name: str = "sigma2", value: float | None = None) -> Parameter:
-    """A variance: the square of a free standard deviation, so that zero is reached."""
-    if value is not None and value < 0:
-        raise ModelError(f"{name} is {value:g}: a variance is not negative.", hint="Give zero or a positive number.")
-    return Parameter(name, 1.0 if value is None else value, Pow(2), "variance", lower=0.0, given=value is not None)
 
 
 class Matrix(ABC):
@@ -134,19 +92,7 @@ class Matrix(ABC):
 
     def nodes(self) -> dict[str, Matrix]:
         """Every node of the tree by path; ``""`` is this one. A node that stands twice is listed at its first place."""
-        out: dict[str, Matrix] = {}
-        seen: set[int] = set()
-
-        def walk(node: Matrix, path: str) -> None:
-            if id(node) in seen:
-                return
-            seen.add(id(node))
-            out[path] = node
-            for name, operand in node.operands.items():
-                walk(operand, f"{path}/{name}" if path else name)
-
-        walk(self, "")
-        return out
+        return walks.nodes(self)
 
     def _listed(self) -> list[tuple[str, Matrix, int]]:
         """Every parameter: its path, its node, its place there."""
@@ -159,20 +105,11 @@ class Matrix(ABC):
 
     def _short_paths(self) -> dict[str, str]:
         """Every node's path without the steps that leave no choice: ``block/G/2`` is ``block`` if no other has parameters."""
-        out: dict[str, str] = {}
+        return walks.short_paths(self)
 
-        def walk(node: Matrix, full: str, short: str) -> None:
-            if full in out:
-                return
-            out[full] = short
-            carrying = [name for name, o in node.operands.items() if o._carries]
-            for name, operand in node.operands.items():
-                alone = carrying == [name] and not node._own and node.unnamed(name)
-                further = short if alone else f"{short}/{name}" if short else name
-                walk(operand, f"{full}/{name}" if full else name, further)
-
-        walk(self, "", "")
-        return out
+    def _clashes(self, operand: Matrix) -> bool:
+        """Whether an own parameter is called as one right below is."""
+        return bool({p.name for p in self._own} & set(operand.parameters)) if self._own else False
 
     @property
     def _carries(self) -> bool:
@@ -244,7 +181,7 @@ class Matrix(ABC):
             if transform is not None:
                 p = replace(p, transform=transform)
             if value is not None:
-                p = replace(p, value=_number(name, value), given=True)
+                p = replace(p, value=number(name, value), given=True)
             p = replace(
                 p,
                 fixed=p.fixed if fixed is None else bool(fixed),
@@ -302,7 +239,7 @@ class Matrix(ABC):
             An unknown path, a vector of another length, or values outside their domain.
         """
         if isinstance(values, Mapping):
-            given = {path: _number(path, v) for path, v in values.items()}
+            given = {path: number(path, v) for path, v in values.items()}
             for path in given:
                 if path not in self.parameters:
                     raise self._unknown(path)
@@ -326,9 +263,10 @@ class Matrix(ABC):
             )
             try:
                 free = node.own_free(start)
-            except (ModelError, ValueError) as error:
-                said = error.message if isinstance(error, ModelError) else str(error)
-                raise ModelError(f"{path or type(node).__name__}: {said}", hint="Give other values.") from None
+            except ModelError as error:
+                raise ModelError(f"{path or node.title}: {error.message}", hint=error.hint) from None
+            except ValueError as error:
+                raise ModelError(f"{path or node.title}: {error}.", hint="Give other values.") from None
             out += [x for x, p in zip(free, node._own, strict=True) if not p.fixed]
         return torch.stack(out) if out else torch.zeros(0, dtype=torch.float64)
 
@@ -357,16 +295,14 @@ class Matrix(ABC):
 
     def _evaluate(self, theta: Tensor, values: dict[int, Tensor]) -> Tensor:
         """The matrix, every node's own in ``values`` by identity."""
-        parts = self._parted(theta)
-        nothing = torch.zeros(0, dtype=torch.float64)
+        return self._filled(self._parted(theta), values)
 
-        def walk(node: Matrix) -> Tensor:
-            if id(node) not in values:
-                below = [walk(o) for o in node.operands.values()]
-                values[id(node)] = node.of_free(parts.get(id(node), nothing), below)
-            return values[id(node)]
-
-        return walk(self)
+    def _filled(self, parts: dict[int, Tensor], values: dict[int, Tensor]) -> Tensor:
+        # A method and no inner function: one that calls itself would keep the matrices until the garbage collector came by.
+        if id(self) not in values:
+            below = [operand._filled(parts, values) for operand in self.operands.values()]
+            values[id(self)] = self.of_free(parts.get(id(self), torch.zeros(0, dtype=torch.float64)), below)
+        return values[id(self)]
 
     def tree(self, theta: Any = None) -> dict[str, Tensor]:
         """Every node's matrix by path, ``""`` for the whole."""
@@ -381,43 +317,43 @@ class Matrix(ABC):
         theta = self.theta(theta)
         values: dict[int, Tensor] = {}
         self._evaluate(theta, values)
+        del values[id(self)]  # nobody stands on it
         parts = self._parted(theta)
         nothing = torch.zeros(0, dtype=torch.float64)
-        routes = self._routes()
+        routes = walks.routes(self)
         for node in self.nodes().values():
             if not node._own:
                 continue
             below = [values[id(o)] for o in node.operands.values()]
-            moving = [i for i, p in enumerate(node._own) if not p.fixed]
             own = parts[id(node)]
             if node._mode == MANUAL:
-                found: Iterator[Tensor] = node.own_derivatives(own, below)
+                found = node.own_derivatives(own, below)
             else:
                 found = forward_derivatives(_own_part(node, below), own)
-            for i, tangent in enumerate(found):
-                if i not in moving:
-                    continue
-                total: Tensor | None = None
-                for route in routes[id(node)]:
-                    change = tangent
-                    for parent, which in route:
-                        around = [values[id(o)] for o in parent.operands.values()]
-                        change = parent.push(parts.get(id(parent), nothing), around, which, change)
-                    total = change if total is None else total + change
-                assert total is not None
-                yield total
+            for p in node._own:
+                tangent = next(found)
+                if not p.fixed:
+                    yield self._carried(routes[id(node)], tangent, values, parts, nothing)
+                del tangent  # before the next one takes its memory
 
-    def _routes(self) -> dict[int, list[list[tuple[Matrix, int]]]]:
-        """Of every node the ways up to this one: (parent, place among its operands), nearest first."""
-        out: dict[int, list[list[tuple[Matrix, int]]]] = {}
-
-        def walk(node: Matrix, route: list[tuple[Matrix, int]]) -> None:
-            out.setdefault(id(node), []).append(route)
-            for i, operand in enumerate(node.operands.values()):
-                walk(operand, [(node, i), *route])
-
-        walk(self, [])
-        return out
+    @staticmethod
+    def _carried(
+        routes: list[list[tuple[Matrix, int]]],
+        tangent: Tensor,
+        values: dict[int, Tensor],
+        parts: dict[int, Tensor],
+        nothing: Tensor,
+    ) -> Tensor:
+        """A node's change carried up to the top, along every route."""
+        total: Tensor | None = None
+        for route in routes:
+            change = tangent
+            for parent, which in route:
+                around = [values[id(o)] for o in parent.operands.values()]
+                change = parent.push(parts.get(id(parent), nothing), around, which, change)
+            total = change if total is None else total + change
+        assert total is not None
+        return total
 
     def gradient(self, theta: Any, m: Tensor) -> Tensor:
         """<M, d matrix / d theta>, by one reverse sweep."""
@@ -447,62 +383,8 @@ class Matrix(ABC):
         return Transpose(self)
 
     def __repr__(self) -> str:
-        lines: list[str] = []
-
-        def walk(node: Matrix, name: str, depth: int) -> None:
-            own = ", ".join(str(p) for p in node._own[:6]) + (", ..." if len(node._own) > 6 else "")
-            label = f"{name}: " if name else ""
-            size = f"{node.shape[0]} x {node.shape[1]}"
-            lines.append("  " * depth + f"{label}{node.title} {size}" + (f"  [{own}]" if own else ""))
-            for key, operand in node.operands.items():
-                walk(operand, key, depth + 1)
-
-        walk(self, "", 0)
-        return "\n".join(lines)
+        return walks.printed(self)
 
 
 def _own_part(node: Matrix, below: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
     return lambda free: node.of_free(free, below)
-
-
-class Constant(Matrix):
-    """A matrix without parameters: a tensor, an array or a table.
-
-    Parameters
-    ----------
-    values : tensor, array or DataFrame of shape (rows, columns)
-    """
-
-    def __init__(self, values: Any) -> None:
-        array = values.to_numpy() if isinstance(values, pd.DataFrame) else values
-        try:
-            tensor = torch.as_tensor(np.asarray(array, dtype=np.float64) if not isinstance(array, Tensor) else array)
-        except (TypeError, ValueError):
-            raise ModelError(f"{type(values).__name__} is no matrix of numbers.", hint="Give a tensor or an array.") from None
-        if tensor.ndim != 2:
-            raise ModelError(f"An operand has {tensor.ndim} dimensions.", hint="Give a matrix: rows and columns.")
-        if not bool(torch.isfinite(tensor).all()):
-            row, column = (~torch.isfinite(tensor)).nonzero()[0].tolist()
-            raise ModelError(
-                f"A given matrix is not a number in row {row + 1}, column {column + 1}.", hint="Give finite numbers."
-            )
-        self.values = tensor.to(torch.float64)
-        super().__init__((tensor.shape[0], tensor.shape[1]))
-
-    def of(self, values: Tensor, operands: Sequence[Tensor]) -> Tensor:
-        return self.values
-
-
-def default_transform(kind: str) -> Transform:
-    """Of a parameter by its kind."""
-    return Pow(2) if kind.endswith("variance") else Identity()
-
-
-def _number(path: str, value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise ModelError(f"{path} is given as {value!r}.", hint="Give a finite number.")
-    return number

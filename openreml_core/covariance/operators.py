@@ -41,10 +41,14 @@ class Operator(Matrix):
         held = {str(i + 1): as_matrix(o) for i, o in enumerate(operands)}
         held |= {name: as_matrix(o) for name, o in named.items()}
         if len(held) < self.least:
-            raise ModelError(f"{self_name} needs {self.least} or more operands; it has {len(held)}.", hint="Give it matrices.")
+            raise ModelError(
+                f"{self_name} needs {self.least} or more operands; it has {len(held)}.", hint="Give it matrices."
+            )
         for name in held:
             if "/" in name:
-                raise ModelError(f"The name {name!r} holds a slash, which parts the steps of a path.", hint="Rename it.")
+                raise ModelError(
+                    f"The name {name!r} holds a slash, which parts the steps of a path.", hint="Rename it."
+                )
         super().__init__(self._shape(held), (), held)
 
     def _shape(self, operands: dict[str, Matrix]) -> tuple[int, int]:
@@ -63,7 +67,8 @@ class Operator(Matrix):
     def _square(self, name: str, o: Matrix) -> None:
         if o.shape[0] != o.shape[1]:
             raise ModelError(
-                f"{type(self).__name__}: *{name}* is {o.shape[0]} x {o.shape[1]}, not square.", hint="Give a square matrix."
+                f"{type(self).__name__}: *{name}* is {o.shape[0]} x {o.shape[1]}, not square.",
+                hint="Give a square matrix.",
             )
 
     def push(self, free: Tensor, operands: Sequence[Tensor], which: int, tangent: Tensor) -> Tensor:
@@ -83,8 +88,8 @@ class Sum(Operator):
     --------
     >>> from openreml_core.covariance import Identity, Scaled
     >>> V = Sum(gen=Scaled(3), residual=Scaled(3))
-    >>> V({"gen/sigma2": 2.0, "residual/sigma2": 1.0}).diagonal()
-    tensor([3., 3., 3.], dtype=torch.float64)
+    >>> V({"gen/sigma2": 4.0, "residual/sigma2": 1.0}).diagonal()
+    tensor([5., 5., 5.], dtype=torch.float64)
     """
 
     def _shape(self, operands: dict[str, Matrix]) -> tuple[int, int]:

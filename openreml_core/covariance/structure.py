@@ -194,8 +194,10 @@ def forward_derivatives(function: Callable[[Tensor], Tensor], theta: Tensor) -> 
 def reverse_gradient(function: Callable[[Tensor], Tensor], theta: Tensor, m: Tensor) -> Tensor:
     """<M, d function / d theta>, (m,)."""
     leaf = theta.detach().requires_grad_()
-    (slope,) = torch.autograd.grad((m * function(leaf)).sum(), leaf, allow_unused=True, materialize_grads=True)
-    return slope
+    value = function(leaf)
+    if not value.requires_grad:
+        return torch.zeros_like(theta)
+    return torch.autograd.grad(value, leaf, m, allow_unused=True, materialize_grads=True)[0]
 
 
 def reverse_curvature(function: Callable[[Tensor], Tensor], theta: Tensor, m: Tensor) -> Tensor:

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from openreml_core.covariance.constant import Constant
 from openreml_core.covariance.correlation import Correlation
-from openreml_core.covariance.matrix import Constant, Matrix, Parameter, default_transform
+from openreml_core.covariance.matrix import Matrix
+from openreml_core.covariance.parameters import Parameter, default_transform
 from openreml_core.covariance.structure import Structure
 from openreml_core.errors import ModelError
 
@@ -118,9 +120,7 @@ class CorrelationLeaf(_Leaf):
         start = correlation.start()
         own = [
             Parameter(label, value, default_transform(correlation.kind), correlation.kind, *ends)
-            for label, value, *ends in zip(
-                correlation.labels, start.tolist(), low.tolist(), high.tolist(), strict=True
-            )
+            for label, value, *ends in zip(correlation.labels, start.tolist(), low.tolist(), high.tolist(), strict=True)
         ]
         super().__init__(correlation.size, own)
 

@@ -107,14 +107,16 @@ class TreeStructure(Structure):
     def boundary(self, theta: Tensor, scale: Tensor, tolerance: float = 1e-4) -> tuple[str, ...]:
         marks = []
         typical = self.typical(scale)
-        for p, x, value, size in zip(self.own, theta, self.natural_values(theta).tolist(), typical.tolist(), strict=True):
-            if p.kind.endswith("variance") and isinstance(p.transform, Pow):
-                marks.append("at zero" if abs(float(x)) < tolerance * size else "")
-            elif p.kind.endswith("variance"):
-                marks.append("at zero" if abs(value) < (tolerance * size) ** 2 else "")
+        for p, x, value, size in zip(
+            self.own, theta, self.natural_values(theta).tolist(), typical.tolist(), strict=True
+        ):
+            wide = p.upper - p.lower
+            near = NEAR * (wide if wide < torch.inf else max(1.0, abs(value)))
+            if p.kind.endswith("variance"):
+                root = abs(float(x)) if isinstance(p.transform, Pow) else abs(value) ** 0.5
+                zero, high = root < tolerance * size, p.upper - value < 1e-6 * abs(value)
+                marks.append("at zero" if zero else "at its bound" if high else "")
             else:
-                wide = p.upper - p.lower
-                near = NEAR * (wide if wide < torch.inf else max(1.0, abs(value)))
                 marks.append("at its bound" if value - p.lower < near or p.upper - value < near else "")
         return tuple(marks)
 
@@ -125,7 +127,7 @@ class TreeStructure(Structure):
         out = theta.clone()
         for i, (p, mark) in enumerate(zip(self.own, self.boundary(theta, scale, tolerance), strict=True)):
             if isinstance(p.transform, Pow) and p.transform.power == 2:
-                out[i] = 0.0 if mark else out[i].abs()
+                out[i] = 0.0 if mark == "at zero" else out[i].abs()
         return out
 
 
