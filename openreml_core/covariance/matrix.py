@@ -23,7 +23,7 @@ from torch import Tensor
 
 from openreml_core.covariance import walks
 from openreml_core.covariance.parameters import Parameter, number
-from openreml_core.covariance.structure import forward_derivatives, reverse_curvature, reverse_gradient
+from openreml_core.covariance.structure import along, forward_derivatives, reverse_curvature, reverse_gradient
 from openreml_core.covariance.transforms import Transform
 from openreml_core.errors import ModelError, did_you_mean
 
@@ -83,10 +83,10 @@ class Matrix(ABC):
     def push(self, free: Tensor, operands: Sequence[Tensor], which: int, tangent: Tensor) -> Tensor:
         """The node's change with operand ``which`` changing by ``tangent``; by forward-mode autograd unless it knows better."""
 
-        def along(x: Tensor) -> Tensor:
+        def value(x: Tensor) -> Tensor:
             return self.of_free(free, [x if i == which else o for i, o in enumerate(operands)])
 
-        return torch.func.jvp(along, (operands[which],), (tangent,))[1]
+        return along(value, operands[which], tangent)
 
     # -- the tree -----------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from openreml_core.errors import ModelError
 
@@ -188,7 +189,14 @@ def stacked(matrices: Iterator[Tensor], size: int) -> Tensor:
 def forward_derivatives(function: Callable[[Tensor], Tensor], theta: Tensor) -> Iterator[Tensor]:
     """d function / d theta_k for one k after the other: as much memory as one value and one tangent."""
     for direction in torch.eye(len(theta), dtype=theta.dtype):
-        yield torch.func.jvp(function, (theta,), (direction,))[1]
+        yield along(function, theta, direction)
+
+
+def along(function: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> Tensor:
+    """The derivative of a function at x along a direction, by forward-mode autograd."""
+    with forward_ad.dual_level():
+        value, tangent = forward_ad.unpack_dual(function(forward_ad.make_dual(x, direction)))
+        return torch.zeros_like(value) if tangent is None else tangent
 
 
 def reverse_gradient(function: Callable[[Tensor], Tensor], theta: Tensor, m: Tensor) -> Tensor:
