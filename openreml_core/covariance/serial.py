@@ -46,7 +46,11 @@ class AR1(Correlation):
 
     def __init__(self, positions: Any) -> None:
         whole = lags(positions)
-        met, pattern = torch.unique(whole, return_inverse=True)
+        longest = int(whole.max()) if whole.numel() else 0
+        if longest <= 4 * len(whole):
+            met, pattern = torch.arange(longest + 1), whole
+        else:  # wide gaps: only the lags that occur
+            met, pattern = torch.unique(whole, return_inverse=True)
         super().__init__(pattern.reshape(whole.shape))
         self.lags = met.to(torch.float64)
 

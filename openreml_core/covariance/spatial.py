@@ -48,7 +48,10 @@ class Spatial(Correlation):
         if not aniso:
             squared = squared.sum(dim=-1, keepdim=True)
         unit = squared.amax().clamp_min(1e-300) * 10.0**-DIGITS
-        _, pattern = torch.unique((squared / unit).round().reshape(-1, squared.shape[-1]), dim=0, return_inverse=True)
+        pattern = torch.zeros(1, dtype=torch.int64)
+        for one in (squared / unit).round().reshape(-1, squared.shape[-1]).T:
+            met, place = torch.unique(one, return_inverse=True)
+            _, pattern = torch.unique(pattern * len(met) + place, return_inverse=True)
         super().__init__(pattern.reshape(len(positions), -1))
         #: Squared distances by coordinate, (L, c), a row for each that occurs.
         self.squared = torch.zeros(int(pattern.max()) + 1, squared.shape[-1], dtype=torch.float64)
