@@ -7,6 +7,8 @@ from openreml_core.covariance.cholesky import CholeskyStructure, Diagonal, Unstr
 from openreml_core.covariance.components import BlockResidual, GroupedTerm, IndependentResidual
 from openreml_core.covariance.correlation import Correlation
 from openreml_core.covariance.factor_analytic import FactorAnalytic
+from openreml_core.covariance.kronecker_structure import KroneckerStructure
+from openreml_core.covariance.placed import PlacedTerm
 from openreml_core.covariance.scaled import ScaledCorrelation
 from openreml_core.covariance.separable import Separable
 from openreml_core.covariance.serial import AR1, AR2, Toeplitz
@@ -29,8 +31,10 @@ __all__ = [
     "GroupedTerm",
     "Independent",
     "IndependentResidual",
+    "KroneckerStructure",
     "Matern",
     "NaturalParameter",
+    "PlacedTerm",
     "ScaledCorrelation",
     "Separable",
     "Spherical",
