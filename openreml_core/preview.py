@@ -95,7 +95,7 @@ def preview(
             {
                 "term": t.name,
                 "structure": t.structure.keyword,
-                "effects": ", ".join(t.structure.names),
+                "effects": _shortened(t.structure.names),
                 "levels": len(t.levels),
                 "parameters": t.structure.n_parameters,
             }
@@ -118,13 +118,20 @@ def preview(
     )
 
 
+def _shortened(names: Sequence[str], most: int = 12) -> str:
+    """Names side by side, many of them by the first, the last and their number."""
+    return ", ".join(names) if len(names) <= most else f"{names[0]}, ..., {names[-1]} ({len(names)})"
+
+
 def parameter_lines(model: MixedModel) -> tuple[str, ...]:
     """One line per variance parameter, in words."""
     lines = []
     for term in model.terms:
         for q in term.structure.natural:
             name1, name2 = (n.replace("(Intercept)", "the intercept") for n in (q.name1, q.name2))
-            if q.kind == "variance":
+            if term.structure.keyword in ("spl", "spl2d"):
+                lines.append(f"variance of {term.name}, {len(term.levels) * term.structure.size} effects")
+            elif q.kind == "variance":
                 effect = "" if not name1 or (term.structure.size == 1 and q.name1 == "(Intercept)") else f" of {name1}"
                 lines.append(f"variance{effect} between the {len(term.levels)} levels of {term.name}")
             else:

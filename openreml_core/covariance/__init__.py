@@ -12,6 +12,7 @@ from openreml_core.covariance.placed import PlacedTerm
 from openreml_core.covariance.scaled import ScaledCorrelation
 from openreml_core.covariance.separable import Separable
 from openreml_core.covariance.serial import AR1, AR2, Toeplitz
+from openreml_core.covariance.smooth import SmoothTerm
 from openreml_core.covariance.spatial import Exponential, Gaussian, Matern, Spherical
 from openreml_core.covariance.structure import NaturalParameter, Structure
 from openreml_core.covariance.symmetric import Equicorrelation, Independent
@@ -37,6 +38,7 @@ __all__ = [
     "PlacedTerm",
     "ScaledCorrelation",
     "Separable",
+    "SmoothTerm",
     "Spherical",
     "Structure",
     "Toeplitz",

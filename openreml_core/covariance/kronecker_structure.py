@@ -135,7 +135,9 @@ class KroneckerStructure(Structure):
         for a, (factor, part) in enumerate(pairs):
             own = self._fixed(a)
             weighed = m * _product(matrices, self.size, a)
-            out[ends[a] : ends[a + 1], ends[a] : ends[a + 1]] = factor.curvature(part, self._collapse(a, weighed))[own:, own:]
+            out[ends[a] : ends[a + 1], ends[a] : ends[a + 1]] = factor.curvature(part, self._collapse(a, weighed))[
+                own:, own:
+            ]
             for number, slope in enumerate(factor.derivatives(part) if self._counts[a] else ()):
                 if number < own:
                     continue
@@ -164,7 +166,9 @@ class KroneckerStructure(Structure):
         marks: list[list[str]] = []
         for place, ((factor, part), own) in enumerate(zip(self._pairs(theta), self._scales(scale), strict=True)):
             marks.append(list(factor.boundary(part, own, tolerance)[self._fixed(place) :]))
-        variances = [m for m, q in zip(marks[self.carrier], self.factors[self.carrier].natural, strict=True) if q.scales]
+        variances = [
+            m for m, q in zip(marks[self.carrier], self.factors[self.carrier].natural, strict=True) if q.scales
+        ]
         if all(mark == "at zero" for mark in variances):
             marks = [m if place == self.carrier else ["no variance"] * len(m) for place, m in enumerate(marks)]
         return tuple(mark for own in marks for mark in own)

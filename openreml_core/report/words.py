@@ -34,7 +34,7 @@ def boundary_sentences(components: pd.DataFrame) -> tuple[str, ...]:
     out = []
     for row in components.itertuples():
         if row.kind == "variance" and row.bound == "at zero":
-            what = row.group if row.name1 in ("(Intercept)", "units") else f"{row.name1} over {row.group}"
+            what = row.group if row.name1 in ("", "(Intercept)", "units") else f"{row.name1} over {row.group}"
             out.append(
                 f"The variance of {what} is estimated as zero: in these data it explains nothing beyond the other terms. "
                 "The fit is valid; you may leave the term out."
