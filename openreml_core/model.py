@@ -176,7 +176,7 @@ class MixedModel:
         """All natural parameters on the scale of the data, in the order of ``parameter_names``."""
         out = []
         for component, part in zip(self.components, self.split(theta), strict=True):
-            scales = torch.tensor([sigma2 if q.scales else 1.0 for q in component.structure.natural], dtype=part.dtype)
+            scales = torch.tensor([sigma2**q.degree for q in component.structure.natural], dtype=part.dtype)
             out.append(scales * component.structure.natural_values(part))
         if self.profiled:
             out.append(torch.tensor([sigma2], dtype=self.y.dtype))
