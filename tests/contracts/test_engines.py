@@ -7,10 +7,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from openreml_core.covariance import Diagonal, Unstructured
+from openreml_core.covariance import Diagonal, FactorAnalytic, KroneckerStructure, Unstructured
 from openreml_core.engines import MarginalEngine, NotPositiveDefinite
 from openreml_core.model import MixedModel
-from tests.contracts.models import differences, plain_criterion, plain_v, simulated
+from tests.contracts.models import differences, incidence, plain_criterion, plain_v, simulated
+
+
+
+def product(names: list[str]) -> KroneckerStructure:
+    """us (x) us over the four effects."""
+    places = [torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])]
+    return KroneckerStructure(names, [Unstructured(["a", "b"]), Unstructured(["c", "d"])], places)
+
 
 CASES = {
     "crossed": {},
@@ -25,6 +33,13 @@ CASES = {
     "unstructured blocks": {"residual": "blocks", "n": 27},
     "a variance per section": {"residual": "sections", "weighted": True},
     "related levels": {"related": True},
+    "factor analytic": {"structures": (("g", FactorAnalytic, 3, 8),)},
+    "product": {"structures": (("g", product, 4, 8),)},
+    "spatial": {"structures": (("g", Diagonal, 1, 5),), "spatial": 9},
+    "spatial, ml, with a nugget": {"structures": (), "spatial": 6, "residual": "ar1 + units", "n": 28, "method": "ml"},
+    "spatial, related blocks": {"structures": (), "spatial": 6, "related": True},
+    "smooth": {"smooth": 7},
+    "smooth, more effects than rows": {"structures": (), "smooth": 50, "n": 30, "profiled": False},
     "related levels, ml": {"related": True, "method": "ml"},
 }
 
@@ -130,9 +145,7 @@ def test_blups_solve_the_mixed_model_equations(model):
     blocks, precisions = [model.X], [torch.zeros(model.p, model.p, dtype=torch.float64)]
     for term, sigma in zip(model.terms, sigmas, strict=False):
         q, k = len(term.levels), term.structure.size
-        z = torch.zeros(model.n, q, k, dtype=torch.float64)
-        z[torch.arange(model.n), term.codes] = term.basis
-        blocks.append(z.reshape(model.n, q * k))
+        blocks.append(incidence(term, model.n).reshape(model.n, q * k))
         related = torch.eye(q, dtype=torch.float64) if term.kernel is None else torch.linalg.inv(term.kernel)
         precisions.append(torch.kron(related.contiguous(), torch.linalg.inv(sigma).contiguous()))
     w = torch.cat(blocks, dim=1)
