@@ -36,7 +36,7 @@ def coordinate(table: Table, name: str, shown: str) -> np.ndarray:
     wrong = np.flatnonzero((np.isnan(values) & column.notna().to_numpy()) | np.isinf(values))
     if len(wrong):
         raise DataError(
-            f"Column *{name}* in {shown} must hold numbers; {column.iloc[wrong[0]]!r} in {table.rows(wrong)} is none.",
+            f"Column *{name}* in {shown} must hold numbers; {column.iloc[wrong[0]]} in {table.rows(wrong)} is none.",
             hint="Give positions as numbers.",
         )
     return values
