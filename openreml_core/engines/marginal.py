@@ -210,3 +210,8 @@ class MarginalEngine:
         for term, part in zip(model.terms, model.split(at.theta), strict=False):
             out += term.apply(term.structure.matrix(part), py)[:, 0]
         return out
+
+    def effective_dimensions(self, at: DenseEvaluation) -> tuple[float, ...]:
+        """tr(V_t P): sigma2 in V_t and 1 / sigma2 in P cancel."""
+        p, parts = at.projection, zip(self.model.all_components, self.model.relative(at.theta), strict=True)
+        return tuple(float((component.pair(p) * sigma).sum()) for component, sigma in parts)

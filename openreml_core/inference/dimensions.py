@@ -10,7 +10,6 @@ Stat. 23, 52-71; Oakey, Verbyla, Pitchford, Cullis and Kuchel 2006, Theor. Appl.
 from __future__ import annotations
 
 import pandas as pd
-import torch
 
 from openreml_core.reml import Estimates
 
@@ -18,11 +17,11 @@ from openreml_core.reml import Estimates
 def dimension_table(estimates: Estimates) -> pd.DataFrame:
     """The table of ``fit.effective_dimensions()``: the fixed part, then every random term and part of the residual."""
     model, at = estimates.engine.model, estimates.at
-    p = at.project(torch.eye(model.n, dtype=model.y.dtype))
-    rows = [{"term": "(fixed)", "effects": model.p, "dimension": float(model.p)}]
-    counts = [t.copies * t.structure.size for t in model.terms] + [len(model.y)] * len(model.residuals)
-    # sigma2 in G and 1 / sigma2 in P cancel.
-    for component, sigma, count in zip(model.all_components, model.relative(at.theta), counts, strict=True):
-        dimension = float((component.pair(p) * sigma).sum())
-        rows.append({"term": component.name, "effects": count, "dimension": dimension})
-    return pd.DataFrame(rows)
+    effects = [t.copies * t.structure.size for t in model.terms] + [model.n] * len(model.residuals)
+    return pd.DataFrame(
+        {
+            "term": ["(fixed)", *(c.name for c in model.all_components)],
+            "effects": [model.p, *effects],
+            "dimension": [float(model.p), *estimates.engine.effective_dimensions(at)],
+        }
+    )

@@ -88,13 +88,15 @@ def _structure(random: RandomDesign) -> Structure:
         structure: Structure = many if random.group else Diagonal([""])
         structure.keyword = term.structure
         return structure
-    # Matrices of k (k + 1) / 2 parameters are not even made where there cannot be enough rows.
-    if term.structure in ("us", "known") and k * (k + 1) // 2 > rows:
-        _refuse(random, k * (k + 1) // 2, rows)
+    product_of = random.left.parts if isinstance(random.left, Product) else (random.left,)
+    parts = list(zip(term.parts or (term,), product_of, strict=True))
+    for part, left in parts:
+        # A matrix with a parameter for every pair is not even made where there cannot be enough rows.
+        size = len(left.names)
+        if part.structure in ("us", "known") and size * (size + 1) // 2 > rows:
+            _refuse(random, size * (size + 1) // 2, rows)
     if isinstance(random.left, Product):
-        factors = [
-            _factor(part, left, f"{part.text}.") for part, left in zip(term.parts, random.left.parts, strict=True)
-        ]
+        factors = [_factor(part, left, f"{part.text}.") for part, left in parts]
         places = [torch.from_numpy(place) for place in random.left.places]
         return product(factors, random.effects, places, term.text)
     return _factor(term, random.left).structure()

@@ -13,7 +13,6 @@ from openreml_core.model import MixedModel
 from tests.contracts.models import differences, incidence, plain_criterion, plain_v, simulated
 
 
-
 def product(names: list[str]) -> KroneckerStructure:
     """us (x) us over the four effects."""
     places = [torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])]

@@ -46,7 +46,9 @@ def kronecker(*factors: Structure, carrier: int = 0, missing: tuple[int, ...] = 
     grid = torch.cartesian_prod(*[torch.arange(f.size) for f in factors]).reshape(-1, len(factors))
     grid = grid[[row for row in range(len(grid)) if row not in missing]]
     prefixes = [f"f{place}." for place in range(len(factors))]
-    return KroneckerStructure([str(i) for i in range(len(grid))], factors, list(grid.T), carrier=carrier, prefixes=prefixes)
+    return KroneckerStructure(
+        [str(i) for i in range(len(grid))], factors, list(grid.T), carrier=carrier, prefixes=prefixes
+    )
 
 
 def ar1(many: bool = False) -> Structure:

@@ -20,15 +20,15 @@ def correlation(rho: float, times: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def animals() -> pd.DataFrame:
-    """Forty animals, two traits at days 1, 2, 4 and 5, every cell twice but for some that are missing."""
+    """Twenty-four animals, two traits at days 1, 2, 4 and 5, every cell twice but for some that are missing."""
     rng = np.random.default_rng(30)
     root = np.linalg.cholesky(np.kron(TRAIT, correlation(0.7, TIME)))
     cells = pd.MultiIndex.from_product([["milk", "fat"], TIME], names=["trait", "time"]).to_frame(index=False)
-    u = [root @ rng.normal(size=8) for _ in range(40)]
+    u = [root @ rng.normal(size=8) for _ in range(24)]
     rows = [cells.assign(animal=f"A{a:02d}", y=5 + own) for a, own in enumerate(u) for _ in range(2)]
     table = pd.concat(rows, ignore_index=True)
     table["y"] += rng.normal(scale=0.7, size=len(table))
-    return table.drop(index=rng.choice(len(table), 60, replace=False)).sample(frac=1.0, random_state=2)
+    return table.drop(index=rng.choice(len(table), 34, replace=False)).sample(frac=1.0, random_state=2)
 
 
 def blocks(table: pd.DataFrame, name: str) -> np.ndarray:
@@ -61,13 +61,13 @@ def test_kron_is_the_kronecker_product(animals):
     assert table["percent"].sum() == pytest.approx(100) and table["std_error"].notna().all()
     r = table.query("kind == 'correlation' and name2 == 'trait[milk]'")["estimate"].item()
     assert r == pytest.approx(at[1] / np.sqrt(at[0] * at[2]))
-    assert len(fit.random_effects("animal")) == 40 * 8
+    assert len(fit.random_effects("animal")) == 24 * 8
     assert fit.random_effects("animal")["effect"].iloc[1] == "trait[fat]:time[2]"
 
 
-def test_a_search_without_derivatives_ends_there(animals):
-    """The same optimum from scipy's simplex on V written out, for a smaller table."""
-    some = animals[animals["animal"] < "A16"]
+def test_scipy_s_search_ends_there(animals):
+    """The same optimum from scipy's quasi-Newton on V written out, for a smaller table."""
+    some = animals[animals["animal"] < "A08"]
     fit = reml.fit("y ~ 1 + kron(us(trait), ar1(time) | animal)", some)
     milk, t = (some["trait"] == "milk").to_numpy().astype(int), some["time"].to_numpy()
 
@@ -125,7 +125,7 @@ def test_three_factors(animals):
 
 def test_related_animals(animals):
     names = sorted(animals["animal"].unique())
-    k = pd.DataFrame(0.25 + 0.75 * np.eye(40), index=names, columns=names)
+    k = pd.DataFrame(0.25 + 0.75 * np.eye(24), index=names, columns=names)
     fit = reml.fit("y ~ 1 + kron(diag(trait), exp(time) | animal)", animals, relationship={"animal": k})
     milk, t = (animals["trait"] == "milk").to_numpy(), animals["time"].to_numpy()
     fat, milked, r, e = fit.parameters.values()
@@ -165,7 +165,9 @@ def test_a_product_within_subjects(single):
         return criterion(single["y"].to_numpy(), x, blocks(single, "animal") * us * correlation(p[3], t))
 
     at = np.array(list(fit.parameters.values()))
-    assert list(fit.parameters)[0] == "residual.variance(fat)" and list(fit.parameters)[3] == "residual.ar1(time).rho"
+    assert (
+        next(iter(fit.parameters)) == "residual.variance(fat)" and list(fit.parameters)[3] == "residual.ar1(time).rho"
+    )
     assert fit.criterion == pytest.approx(dense(at), abs=1e-6)
     assert np.abs(slopes(dense, at)).max() < 1e-3
     assert fit.variance_components()["percent"].sum() == pytest.approx(100)
@@ -198,16 +200,17 @@ def test_a_variance_per_row_of_a_field(first):
         )
 
     at = np.array(list(fit.parameters.values()))
-    assert list(fit.parameters)[0] == "residual.variance(1)" and list(fit.parameters)[-1] == "residual.ar1(col).rho"
+    assert next(iter(fit.parameters)) == "residual.variance(1)" and list(fit.parameters)[-1] == "residual.ar1(col).rho"
     assert fit.converged and fit.criterion == pytest.approx(dense(at), abs=1e-6)
     assert np.abs(slopes(dense, at)).max() < 1e-3
 
 
 def test_each_trial_its_own_product_and_a_nugget(single):
-    halves = single.assign(farm=np.where(single["animal"] < "A20", "north", "south"))
+    halves = single.assign(farm=np.where(single["animal"] < "A12", "north", "south"))
     fit = reml.fit("y ~ trait", halves, residual="dsum(id(animal):diag(trait):ar1(time) | farm)")
     parts = [
-        reml.fit("y ~ 1", halves[halves["farm"] == f], residual="id(animal):diag(trait):ar1(time)") for f in ("north", "south")
+        reml.fit("y ~ 1", halves[halves["farm"] == f], residual="id(animal):diag(trait):ar1(time)")
+        for f in ("north", "south")
     ]
     assert [k for k in fit.parameters if "rho" in k] == [f"residual[{f}].ar1(time).rho" for f in ("north", "south")]
     assert all(p.converged for p in (fit, *parts))
@@ -229,7 +232,7 @@ def test_each_trial_its_own_product_and_a_nugget(single):
         ("kron(us(trait), known(time) | animal)", FormulaError, "is no structure"),
         ("kron(us(trait), time | animal)", FormulaError, "is no structure"),
         ("kron(us(trait), ante(time, k=4) | animal)", FormulaError, "cannot have the structure"),
-        ("kron(us(trait), us(animal) | time)", FormulaError, "variance parameters; there are"),
+        ("kron(us(trait), us(label) | animal)", FormulaError, "variance parameters; there are"),
         ("kron(us(trait), ar1(tim) | animal)", FormulaError, "Did you mean *time*?"),
         ("kron(us(trait), ar1(time) | one)", None, ""),
         ("kron(us(trait), id(time) | one)", DataError, "has one level"),
@@ -237,7 +240,7 @@ def test_each_trial_its_own_product_and_a_nugget(single):
     ],
 )
 def test_what_is_no_product_is_named(right, kind, says, animals):
-    table = animals.assign(one="u")
+    table = animals.assign(one="u", label=[f"L{place % 60}" for place in range(len(animals))])
     if kind is None:
         assert reml.fit(f"y ~ {right}", table).converged
         return

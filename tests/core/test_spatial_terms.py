@@ -106,7 +106,9 @@ def test_blups_are_at_the_positions_that_a_block_has(field):
     expected = {(b, f"({x:g}, {y:g})") for b, x, y in places.itertuples(index=False)}
     assert set(zip(table["level"], table["effect"], strict=True)) == expected and len(table) == len(expected)
     row = some.iloc[[7]]
-    blup = table.set_index(["level", "effect"]).loc[(row["block"].item(), f"({row.x.item():g}, {row.y.item():g})"), "blup"]
+    blup = table.set_index(["level", "effect"]).loc[
+        (row["block"].item(), f"({row.x.item():g}, {row.y.item():g})"), "blup"
+    ]
     mean = fit.fixed_effects()["estimate"].item()
     assert fit.fitted().iloc[7] == pytest.approx(mean + blup)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,8 +39,10 @@ def penalty(knots: np.ndarray) -> np.ndarray:
     """K with f'Kf the integral of f''^2, by quadrature between the knots of the natural splines through unit vectors."""
     second = CubicSpline(knots, np.eye(len(knots)), bc_type="natural").derivative(2)
     out = np.zeros((len(knots), len(knots)))
-    for low, high in zip(knots[:-1], knots[1:], strict=True):
-        for node, weight in zip(*np.polynomial.legendre.leggauss(3), strict=True):  # exact for products of straight lines
+    for low, high in itertools.pairwise(knots):
+        for node, weight in zip(
+            *np.polynomial.legendre.leggauss(3), strict=True
+        ):  # exact for products of straight lines
             value = second((low + high) / 2 + node * (high - low) / 2)
             out += weight * (high - low) / 2 * np.outer(value, value)
     return out

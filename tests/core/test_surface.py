@@ -122,7 +122,12 @@ def test_the_surface_can_be_asked_for_anywhere_in_the_field(field):
 def test_fixed_terms_that_are_there_are_not_repeated(field):
     names = build_design("y ~ col + row + spl2d(row, col)", field).fixed_names
     assert names == ("(Intercept)", "col", "row", "row:col")
-    assert build_design("y ~ col * row + spl2d(row, col)", field).fixed_names == ("(Intercept)", "col", "row", "col:row")
+    assert build_design("y ~ col * row + spl2d(row, col)", field).fixed_names == (
+        "(Intercept)",
+        "col",
+        "row",
+        "col:row",
+    )
     narrow = field.assign(row=1 + field["row"] % 4)
     assert build_design("y ~ spl2d(row, col)", narrow).warnings == ()  # no advice to make a factor of row
 
