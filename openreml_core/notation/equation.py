@@ -201,7 +201,8 @@ def _smooth_distribution(name: str, random: RandomTerm) -> str:
         return rf"{name} &\sim \mathcal{{N}}(\mathbf{{0}},\ {variance}\,\mathbf{{K}}^{{-}}), \quad {words}"
     row, col = (escape(column) for column in random.positions)
     parts = [f"f({row})", f"f({col})", f"f({row}){col}", f"{row}\\,f({col})", f"f({row},{col})"]
-    return f"{name} &= " + " + ".join(parts) + r", \quad \text{(P-splines, a variance for each part)}"
+    each = r", \quad f \sim \mathcal{N}(\mathbf{0},\ \sigma^2_{f}\,\mathbf{K}_{f}^{-})\ \text{(P-splines)}"
+    return f"{name} &= " + " + ".join(parts) + each
 
 
 def _distribution(name: str, random: RandomTerm, kinds: Kinds) -> str:

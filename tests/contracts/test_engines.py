@@ -185,6 +185,34 @@ def test_natural_information_is_the_transformed_one(model):
     )
 
 
+def test_natural_parameters_are_those_of_the_data_s_scale(model):
+    """Read back by its structure, what people are shown of a term is its covariance matrix in the response's units."""
+    at = MarginalEngine(model).evaluate(somewhere(model))
+    values, position = model.natural_values(at.theta, at.sigma2), 0
+    for component, sigma in zip(model.all_components, model.sigmas(at.theta, at.sigma2), strict=True):
+        structure = component.structure
+        own = values[position : position + structure.n_parameters]
+        position += structure.n_parameters
+        torch.testing.assert_close(structure.matrix(structure.from_natural(own)), sigma, rtol=1e-9, atol=1e-12)
+    assert position == len(values)
+
+
+def test_effective_dimensions_add_up_to_the_rows(model):
+    """tr(V_t P) of every part from V_t and P written out; the fixed effects are the rest (of REML; P is REML's in both)."""
+    engine = MarginalEngine(model)
+    at = engine.evaluate(somewhere(model))
+    found = engine.effective_dimensions(at)
+    assert sum(found) + model.p == pytest.approx(model.n)
+    v = at.sigma2 * plain_v(model, at.theta)
+    inverse = torch.linalg.inv(v)
+    p = inverse - inverse @ model.X @ torch.linalg.inv(model.X.T @ inverse @ model.X) @ model.X.T @ inverse
+    for term, sigma, dimension in zip(model.terms, model.sigmas(at.theta, at.sigma2), found, strict=False):
+        z = incidence(term, model.n).reshape(model.n, -1)
+        related = torch.eye(len(term.levels), dtype=torch.float64) if term.kernel is None else term.kernel
+        own = z @ torch.kron(related.contiguous(), sigma.contiguous()) @ z.T
+        assert dimension == pytest.approx(float((own * p).sum()), rel=1e-8, abs=1e-10)
+
+
 def test_a_mean_of_a_million_costs_no_digits():
     model = simulated(5, cut=1.0)
     far = MixedModel(model.y + 1e6, model.X, model.fixed_names, model.terms, model.residuals)

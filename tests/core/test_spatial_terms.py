@@ -175,7 +175,9 @@ def test_a_fit_comes_back_from_its_file(tmp_path, field):
     fit.save(tmp_path / "fit")
     again = reml.load(tmp_path / "fit")
     pd.testing.assert_frame_equal(again.random_effects(), fit.random_effects())
-    assert "gau" in str(again) and again.to_code()
+    assert "gau" in str(again) and fit.formula in again.to_code()
+    with pytest.raises(reml.ModelError, match="lme4 cannot fit the term gau"):
+        again.to_code("r-lme4")
     seen = reml.preview(fit.formula, field)
     assert seen.terms["effects"].item() == "(0, 0), ..., (5, 8) (30)"
     assert seen.parameters[1] == "range range1 over the levels of block"
