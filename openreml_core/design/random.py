@@ -21,7 +21,7 @@ from openreml_core.notation.structures import SERIAL, SPATIAL
 from openreml_core.notation.tokens import quote
 
 #: Elements of a term's matrices, levels x effects x effects, that find room.
-MAX_ELEMENTS = 200_000_000
+MAX_ELEMENTS = 50_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class RandomDesign:
     left : Effects
         What stands left of the bar, as learned from these rows.
     index : int64 array of shape (n,), optional
-        For a spatial term, whose effects are positions: which of them each row has.
+        For a spatial term, whose effects are positions, or a product of factors: which of them each row has.
     """
 
     name: str
@@ -119,7 +119,10 @@ def random_designs(
         for label, left in _sides(term, table):
             count = taken.get(label, 0)
             taken[label] = count + 1
-            placed = isinstance(left, Positions)
+            index = left.index if isinstance(left, Positions) else None
+            basis = np.empty((len(table), 0)) if index is not None else left.basis(table)
+            if isinstance(left, Product) and _one_each(basis):
+                index, basis = basis.argmax(axis=1), basis[:, :0]
             design = RandomDesign(
                 name=label if count == 0 else f"{label}.{count}",
                 term=term,
@@ -129,11 +132,11 @@ def random_designs(
                 levels=levels,
                 effects=left.names,
                 codes=codes,
-                basis=np.empty((len(table), 0)) if placed else left.basis(table),
+                basis=basis,
                 left=left,
                 factors=tuple(factors[name] for name in term.group),
                 combinations=combinations,
-                index=left.index if isinstance(left, Positions) else None,
+                index=index,
             )
             checked = not (term.structure == "known" or term.group_name in known_groups)
             warnings += _check(design, len(table), identified=checked and plain_residual)
@@ -160,6 +163,11 @@ def _left(term: RandomTerm, table: Table, *, levels_only: bool) -> Effects:
     if term.structure in SPATIAL:
         return Positions(term.positions, term.text, table, aniso=bool(term.option("aniso", False)))
     return Columns(Coding(term.intercept, term.terms, levels_only=levels_only), table)
+
+
+def _one_each(basis: np.ndarray) -> bool:
+    """Whether every row has one of the effects, whole."""
+    return bool(((basis == 1).sum(axis=1) == 1).all() and ((basis != 0).sum(axis=1) == 1).all())
 
 
 def _levels(factors: Sequence[Factor]) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
@@ -196,7 +204,7 @@ def _check(design: RandomDesign, n: int, *, identified: bool) -> list[str]:
             f"The grouping factor *{name}* has {q} levels for {n} rows: its effects cannot be told from the residual.",
             hint=f"Leave {term.text} out; the residual is that variance.",
         )
-    if k > 1 and q * k >= n and design.index is None:
+    if k > 1 and q * k >= n and not isinstance(design.left, Positions):
         return [
             f"The term {term.text} has {q * k} random effects for {n} rows: "
             "its variances may not be separable from the residual's."

@@ -23,7 +23,7 @@ def blup_table(term: RandomPart, effects: RandomEffects, sigma: np.ndarray, leve
     Parameters
     ----------
     term : random part of a model
-        A spatial term's rows are the positions that each level has; a spline's levels are its effects.
+        Of a spatial term the rows are the positions that each level has; a spline's levels are its effects.
     effects : RandomEffects
     sigma : array of shape (k, k)
         The term's covariance matrix on the scale of the data.

@@ -57,7 +57,8 @@ def random_term(random: RandomDesign, relationship: Relationship | None = None) 
     structure = random_structure(random)
     codes = torch.from_numpy(np.array(random.codes, dtype=np.int64))
     if random.index is not None:
-        return PlacedTerm(random.name, structure, levels, codes, torch.from_numpy(random.index), kernel)
+        index, seen_only = torch.from_numpy(random.index), isinstance(random.left, Positions)
+        return PlacedTerm(random.name, structure, levels, codes, index, kernel, everywhere=not seen_only)
     basis = torch.from_numpy(np.array(random.basis, dtype=np.float64))
     if random.term.is_smooth and not random.group:
         return SmoothTerm(random.name, structure, random.effects, basis)

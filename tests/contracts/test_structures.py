@@ -241,3 +241,12 @@ def test_a_correlation_of_one_is_named():
 def test_an_indefinite_matrix_is_refused():
     with pytest.raises(ValueError, match="row 2"):
         Unstructured(["a", "b"]).from_natural(torch.tensor([1.0, 2.0, 1.0], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-6, 1e6])
+def test_a_range_at_the_end_of_its_search_is_named_in_any_unit(unit):
+    structure, ones = scaled(Exponential(unit * PLACES)), torch.ones(4, dtype=torch.float64)
+    low, high = structure.bounds()
+    for end in (low[1], high[1]):
+        assert structure.boundary(torch.stack([ones[0], end]), ones) == ("", "at its bound")
+    assert structure.boundary(structure.start(ones), ones) == ("", "")

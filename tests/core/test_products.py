@@ -140,6 +140,8 @@ def test_new_rows_and_files(tmp_path, animals):
     new = pd.DataFrame({"trait": ["fat", "milk"], "time": [4, 5], "animal": ["A03", "new"]})
     codes, basis = design.random_matrix("animal", new)
     assert codes.tolist() == [3, -1] and basis.argmax(axis=1).tolist() == [2, 7]
+    slopes_too = build_design("y ~ kron(us(1 + time), id(trait) | animal)", animals).random[0]
+    assert slopes_too.effects[2:] == ("time:trait[fat]", "time:trait[milk]") and slopes_too.basis.shape[1] == 4
     fit = reml.fit("y ~ kron(us(trait), ar1(time) | animal)", animals)
     fit.save(tmp_path / "fit")
     assert reml.load(tmp_path / "fit").criterion == pytest.approx(fit.criterion)
