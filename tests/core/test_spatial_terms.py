@@ -186,7 +186,7 @@ def test_a_fit_comes_back_from_its_file(tmp_path, field):
 
 def test_blocks_that_share_no_position_and_are_many_are_refused_in_words():
     table = pd.DataFrame({"x": np.arange(1000.0), "block": np.arange(1000) // 10, "z": np.sin(np.arange(1000.0))})
-    with pytest.raises(DataError, match="100 levels of 1,000 effects each.*"):
+    with pytest.raises(DataError, match="100 levels of 1,000 effects each"):
         build_design("z ~ exp(0 + pos(x) | block)", table)
 
 
