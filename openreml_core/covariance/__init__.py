@@ -14,6 +14,7 @@ from openreml_core.covariance.components import BlockResidual, Component, Groupe
 from openreml_core.covariance.constant import Constant
 from openreml_core.covariance.correlation import Correlation
 from openreml_core.covariance.factor_analytic import FactorAnalytic, ReducedRank
+from openreml_core.covariance.kronecker_structure import KroneckerStructure
 from openreml_core.covariance.leaves import (
     CompoundSymmetric,
     Dummy,
@@ -40,9 +41,11 @@ from openreml_core.covariance.operators import (
     Transpose,
 )
 from openreml_core.covariance.parameters import Parameter
+from openreml_core.covariance.placed import PlacedTerm
 from openreml_core.covariance.scaled import ScaledCorrelation
 from openreml_core.covariance.separable import Separable
 from openreml_core.covariance.serial import AR1, AR2, Toeplitz
+from openreml_core.covariance.smooth import SmoothTerm
 from openreml_core.covariance.spatial import Exponential, Gaussian, Matern, Spherical
 from openreml_core.covariance.structure import NaturalParameter, Structure
 from openreml_core.covariance.structure_leaf import as_matrix
@@ -79,17 +82,20 @@ __all__ = [
     "Inverse",
     "Known",
     "Kronecker",
+    "KroneckerStructure",
     "LowerTriangular",
     "Matern",
     "Matrix",
     "NaturalParameter",
     "Parameter",
+    "PlacedTerm",
     "Product",
     "Propagated",
     "ReducedRank",
     "Scaled",
     "ScaledCorrelation",
     "Separable",
+    "SmoothTerm",
     "Spherical",
     "Stack",
     "Structure",

@@ -1,10 +1,11 @@
-"""What is concluded from the estimates: coefficients, variance components, BLUPs."""
+"""What is concluded from the estimates: coefficients, variance components, BLUPs, effective dimensions."""
 
 from __future__ import annotations
 
 from openreml_core.inference.blups import blup_frame, blup_table
 from openreml_core.inference.coefficients import DDF, coefficient_table, covariance_table
 from openreml_core.inference.components import NaturalEstimates, component_table, natural_estimates
+from openreml_core.inference.dimensions import dimension_table
 
 __all__ = [
     "DDF",
@@ -14,5 +15,6 @@ __all__ = [
     "coefficient_table",
     "component_table",
     "covariance_table",
+    "dimension_table",
     "natural_estimates",
 ]
