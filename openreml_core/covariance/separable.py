@@ -30,7 +30,7 @@ class Separable(Correlation):
 
     def __init__(self, factors: Sequence[Correlation], places: Sequence[Tensor], prefixes: Sequence[str]) -> None:
         super().__init__(len(places[0]))
-        self.factors, self.places = tuple(factors), tuple(places)
+        self.factors, self.places, self.prefixes = tuple(factors), tuple(places), tuple(prefixes)
         self.keyword = ":".join(f.keyword for f in self.factors)
         kinds = {f.kind for f in self.factors if f.n_parameters}
         self.kind = kinds.pop() if len(kinds) == 1 else "correlation"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 from openreml_core.figures import theme
 from openreml_core.figures.words import lines, number, plain, shorten
@@ -13,7 +18,54 @@ WRITTEN = 10
 MOST_CELLS = 200_000
 
 
-def matrix_heatmap(matrix: pd.DataFrame, title: str | None = None, *, rows: str = "", columns: str = "") -> go.Figure:
+def effect_labels(names: Iterable[Any]) -> list[str]:
+    """Labels of a matrix's rows: ``county[C1]``, ``county[C2]`` are ``C1``, ``C2`` where all belong to one factor.
+
+    Examples
+    --------
+    >>> effect_labels(["county[C1]", "county[C2]"]), effect_labels(["(Intercept)", "Days"])
+    (['C1', 'C2'], ['(Intercept)', 'Days'])
+    """
+    texts = [str(name) for name in names]
+    found = [re.fullmatch(r"(.+?)\[(?:[A-Z]\.)?(.*)\]", text) for text in texts]
+    if len({m[1] for m in found if m}) == 1 and all(found):
+        return [m[2] for m in found if m]
+    return texts
+
+
+def _limits(z: NDArray[np.float64]) -> dict[str, Any]:
+    """Colours about zero where signs differ, else from zero."""
+    top = float(np.nanmax(np.abs(z))) or 1.0
+    if float(np.nanmin(z)) < -1e-9 * top:
+        return dict(zmin=-top, zmax=top, colorscale=theme.DIVERGING)
+    return dict(zmin=0.0, zmax=top, colorscale=theme.SEQUENTIAL)
+
+
+def matrix_thumbnail(matrix: pd.DataFrame, *, size: int = 128) -> go.Figure:
+    """Draw a square matrix small and without axes, as the emblem of a structure."""
+    z = matrix.to_numpy(dtype=float)
+    if not z.size or not np.isfinite(z).any():
+        return theme.message("No matrix.", height=size)
+    names, top = effect_labels(matrix.index), float(np.nanmax(np.abs(z)))
+    hover = [
+        [lines(f"{plain(r)}, {plain(c)}", number(v, digits=2, scale=top)) for c, v in zip(names, line, strict=True)]
+        for r, line in zip(names, z, strict=True)
+    ]
+    gap = 1 if len(z) <= 20 else 0
+    heat = go.Heatmap(
+        z=z, hovertext=hover, hoverinfo="text", showscale=False, xgap=gap, ygap=gap, hoverongaps=False, **_limits(z)
+    )
+    fig = theme.apply(go.Figure(heat), height=size)
+    fig.update_layout(margin=dict(l=0, r=0, t=0, b=0), dragmode=False)
+    axis = dict(visible=False, constrain="domain", fixedrange=True)
+    fig.update_xaxes(axis, constraintoward="left")
+    fig.update_yaxes(axis, autorange="reversed", scaleanchor="x", constraintoward="top")
+    return fig
+
+
+def matrix_heatmap(
+    matrix: pd.DataFrame, title: str | None = None, *, rows: str = "", columns: str = "", height: int | None = None
+) -> go.Figure:
     """Draw a matrix, its first row on top; coloured about zero where signs differ.
 
     Parameters
@@ -24,6 +76,8 @@ def matrix_heatmap(matrix: pd.DataFrame, title: str | None = None, *, rows: str 
         A heading.
     rows, columns : str
         The axes' titles.
+    height : int, optional
+        Pixels of a matrix too large to have its numbers written.
     """
     z = matrix.to_numpy(dtype=float)
     if not z.size or not np.isfinite(z).any():
@@ -33,13 +87,10 @@ def matrix_heatmap(matrix: pd.DataFrame, title: str | None = None, *, rows: str 
     if z.size > MOST_CELLS:
         take = np.unique(np.linspace(0, n_rows - 1, max(MOST_CELLS // n_cols, 2)).round().astype(int))
     z = z[take]
-    low, high = float(np.nanmin(z)), float(np.nanmax(z))
-    top = max(abs(low), abs(high)) or 1.0
-    if low < 0:
-        limits = dict(zmin=-top, zmax=top, colorscale=theme.DIVERGING)
-    else:
-        limits = dict(zmin=0.0, zmax=top, colorscale=theme.SEQUENTIAL)
-    row_names, col_names = [str(matrix.index[i]) for i in take], [str(c) for c in matrix.columns]
+    top = float(np.nanmax(np.abs(z))) or 1.0
+    limits = _limits(z)
+    every_row, col_names = effect_labels(matrix.index), effect_labels(matrix.columns)
+    row_names = [every_row[i] for i in take]
     small = max(z.shape) <= WRITTEN
     hover = [
         [
@@ -57,7 +108,7 @@ def matrix_heatmap(matrix: pd.DataFrame, title: str | None = None, *, rows: str 
         heat.update(text=written, texttemplate="%{text}", textfont_size=12)
     fig = go.Figure(heat)
     square = matrix.shape[0] == matrix.shape[1]
-    height = 44 * n_rows + 60 if small else 480 if square else int(np.clip(6 * n_rows, 200, 480)) + 60
+    height = 44 * n_rows + 60 if small else height or 480 if square else int(np.clip(6 * n_rows, 200, 480)) + 60
     theme.apply(fig, height=height, title=title)
     if not small:
         theme.colour_bar(fig, "")
