@@ -56,6 +56,12 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#+\-!|$:~.&])", r"\\\1", str(text))
 
 
+def part_name(name: str, residual: tuple[str, ...] = ()) -> str:
+    """A term, or a part of the residual: ``residual[C1]`` is ``residual in C1``."""
+    base, _, section = name.partition("[")
+    return f"{base} in {section.removesuffix(']')}" if name in residual and section else name
+
+
 def said(text: str) -> str:
     """A message of the core: plain, but for the names that it sets off with asterisks."""
     return re.sub(r"\\\*(.+?)\\\*", r"*\1*", plain(text))
@@ -85,6 +91,11 @@ def figure(fig: go.Figure, key: str, name: str) -> None:
     """A figure, downloadable as SVG or PNG from its own menu."""
     image = value("figure_format") or "svg"
     st.plotly_chart(fig, key=key, theme=None, width="stretch", config=figures.config(name, image=image))
+
+
+def emblem(fig: go.Figure, key: str) -> None:
+    """A small figure without a menu."""
+    st.plotly_chart(fig, key=key, theme=None, width="stretch", config=figures.CONFIG | {"displayModeBar": False})
 
 
 def table(

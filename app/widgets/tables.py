@@ -38,7 +38,7 @@ def components(fit: MixedModelFit) -> None:
         "SE": st.column_config.NumberColumn(format="%.4g", help="Standard error, from the average information."),
         "SD": st.column_config.NumberColumn(format="%.4g", help="Standard deviation, the root of the variance."),
     }
-    parts.table(shown, "components", "variance-components", columns={"Share": SHARE, **words})
+    parts.table(shown, "components", "variance-components", columns={"Share": SHARE, **words}, height=460)
 
 
 def coefficients(fit: MixedModelFit) -> None:

@@ -7,6 +7,7 @@ from openreml_core.notation.choice import (
     WITHIN,
     ResidualChoice,
     compose_random,
+    is_choice,
     read_random,
     read_residual,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "compose_formula",
     "compose_random",
     "escape",
+    "is_choice",
     "latex",
     "parse_expression",
     "parse_formula",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from openreml_core.notation.bars import RandomTerm
 from openreml_core.notation.residual import UNITS, Residual, ResidualFactor, ResidualTerm
@@ -76,7 +77,7 @@ def compose_random(
     return f"{structure}({left} | {right}{own})"
 
 
-def read_random(term: RandomTerm) -> dict[str, object]:
+def read_random(term: RandomTerm) -> dict[str, Any]:
     """The arguments of ``compose_random`` that say the same as a term.
 
     Examples
@@ -86,15 +87,30 @@ def read_random(term: RandomTerm) -> dict[str, object]:
     >>> choice["structure"], choice["effects"], choice["options"]
     ('fa', ['county'], {'k': 2})
     """
+    # exp(0 + time | animal) says the same as exp(0 + pos(time) | animal)
+    effects = [] if term.positions else ([INTERCEPT] if term.intercept else []) + list(term.effect_terms)
     options = {k: int(v) if isinstance(v, float) and v.is_integer() and k != "nu" else v for k, v in term.options}
     return {
         "structure": term.structure,
         "group": [quote(name) for name in term.group],
-        "effects": ([INTERCEPT] if term.intercept else []) + list(term.effect_terms),
+        "effects": effects,
         "positions": [quote(name) for name in term.positions],
         "parts": [(part.structure, ", ".join(part.effect_terms)) for part in term.parts],
         "options": options,
     }
+
+
+def is_choice(term: RandomTerm) -> bool:
+    """Whether menus can say a term: a product whose parts have options or several effects is written by hand.
+
+    Examples
+    --------
+    >>> from openreml_core.notation import parse_formula
+    >>> terms = parse_formula("y ~ 1 + kron(us(a), ar1(t) | g) + kron(fa(a, k=2), ar1(t) | g)").random
+    >>> [is_choice(term) for term in terms]
+    [True, False]
+    """
+    return all(part.text == f"{part.structure}({', '.join(part.effect_terms)})" for part in term.parts)
 
 
 @dataclass(frozen=True)
