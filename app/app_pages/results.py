@@ -40,7 +40,7 @@ found = study()
 parts.head("Results", "How large are the variances, and what are the effects?")
 shown = parts.need_fit(found)
 fit = shown.fit
-parts.formula(fit)
+parts.model(shown.specification)
 st.markdown(
     f"{badge(shown)} {fit.method.upper()} · {fit.n_obs:,} rows · criterion {number(fit.criterion, 8)} · "
     f"log-likelihood {number(fit.loglik, 7)} (without constants {number(fit.loglik_asreml, 7)}) · "

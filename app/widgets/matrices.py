@@ -8,7 +8,6 @@ import streamlit as st
 from app.session import FittedModel, put, seed, value
 from app.widgets import parts
 from openreml_core import figures
-from openreml_core.figures.matrices import effect_labels
 from openreml_core.inference import FittedMatrices
 
 #: Effects, or places of a residual, up to which the matrix itself is drawn.
@@ -26,23 +25,22 @@ def draw(shown: FittedModel) -> None:
     offered = names(shown)
     if value("matrix_term") not in offered:
         put("matrix_term", offered[0])
+    matrices = shown.fit.matrices
     left, right = st.columns([2, 1.4], vertical_alignment="bottom")
     name = left.selectbox(
-        "Matrix of", offered, key="matrix_term", format_func=lambda n: parts.part_name(n, shown.fit.matrices.residual),
+        "Matrix of", offered, key="matrix_term", format_func=lambda n: parts.part_name(n, matrices.residual),
         help="Terms with several effects, and residuals with a structure.",
     )  # fmt: skip
-    scale = right.segmented_control(
-        "Shown as", ["correlation", "covariance"], key=seed("matrix_scale", "correlation"), format_func=str.capitalize,
-        help="Correlations tell what goes together; covariances hold the variances on their diagonal.",
-    )  # fmt: skip
-    matrices = shown.fit.matrices
-    lags = matrices.by_lag(name)
-    curve = matrices.by_distance(name)
+    lags, curve = matrices.by_lag(name, most=7), matrices.by_distance(name)
     if lags is not None:
         _lags(matrices, name, lags)
     elif curve is not None:
         _curve(matrices, name, curve)
     elif matrices.size(name) <= MOST:
+        scale = right.segmented_control(
+            "Shown as", ["correlation", "covariance"], key=seed("matrix_scale", "correlation"), format_func=str.capitalize,
+            help="Correlations tell what goes together; covariances hold the variances on their diagonal.",
+        )  # fmt: skip
         _matrix(matrices, name, scale == "covariance")
     else:
         st.caption(f"Its {matrices.size(name):,} places are too many to draw; the variance components say it all.")
@@ -58,9 +56,9 @@ def _matrix(matrices: FittedMatrices, name: str, covariance: bool) -> None:
 
 
 def _lags(matrices: FittedMatrices, name: str, lags: pd.DataFrame) -> None:
-    """Correlation by lags, at most ten each way; where there is one place only in a direction the other remains."""
+    """Correlation by lags, at most seven each way."""
     rows, columns = f"Lag in {lags.index.name}", f"Lag in {lags.columns.name}"
-    parts.figure(figures.matrix_heatmap(lags, rows=rows, columns=columns, height=380), "matrix_lags", f"lags-{name}")
+    parts.figure(figures.matrix_heatmap(lags, rows=rows, columns=columns), "matrix_lags", f"lags-{name}")
     st.caption(f"Correlation of two residuals that lie so many steps apart.{_nugget(matrices, name)}")
     parts.download(lags.rename_axis(rows).reset_index(), "matrix_csv", f"lags-{name}")
 
@@ -92,7 +90,7 @@ def _loadings(matrices: FittedMatrices, name: str) -> None:
         )  # fmt: skip
         table = matrices.loadings(name, rotated=turned != "estimated")
         assert table is not None
-    shown = pd.DataFrame({"Effect": effect_labels(table.index)})
+    shown = pd.DataFrame({"Effect": figures.effect_labels(table.index)})
     for factor in factors:
         shown[str(factor).capitalize()] = table[factor].to_numpy()
     shown["Specific variance"] = table["specific_variance"].to_numpy()

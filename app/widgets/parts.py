@@ -10,8 +10,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from app.session import FittedModel, Study, value
-from openreml_core import MixedModelFit, figures
+from app.session import FittedModel, Specification, Study, value
+from openreml_core import figures
 
 PAGES = {name: f"app_pages/{name}.py" for name in ("data", "model", "fit", "results", "diagnostics")}
 
@@ -81,10 +81,13 @@ def notes(sentences: tuple[str, ...] | list[str]) -> None:
         st.warning(said(sentence), icon=":material/lightbulb:")
 
 
-def formula(fit: MixedModelFit) -> None:
-    """The model as it was fitted."""
-    residual = fit.specification.residual
-    st.code(fit.formula + (f"\nresidual: {residual}" if residual else ""), language=None, wrap_lines=True)
+def model(spec: Specification) -> None:
+    """A model as it was specified: its formula, the residual, and what is related."""
+    lines = [spec.formula]
+    if spec.residual:
+        lines.append(f"residual: {spec.residual}")
+    lines += [f"related: {r.group} by {r.name}" for r in spec.related]
+    st.code("\n".join(lines), language=None, wrap_lines=True)
 
 
 def figure(fig: go.Figure, key: str, name: str) -> None:

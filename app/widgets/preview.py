@@ -44,7 +44,9 @@ def _terms(terms: pd.DataFrame) -> None:
     words = {"us": "correlated", "diag": "uncorrelated"}
     shown = terms.assign(structure=terms["structure"].map(lambda name: words.get(name, name)))
     shown.loc[shown["effects"] == "(Intercept)", "structure"] = "one variance"
-    shown["effects"] = shown["effects"].str.replace("(Intercept)", "intercept", regex=False)
+    shown["effects"] = [
+        ", ".join(figures.effect_labels(cell.split(", "))).replace("(Intercept)", "intercept") for cell in shown["effects"]
+    ]
     st.dataframe(
         pd.DataFrame(shown).rename(columns=str.capitalize), hide_index=True, width="stretch", key="model_terms"
     )
@@ -61,7 +63,7 @@ def _covariance(seen: reml.ModelPreview) -> None:
     if v is None:
         st.caption("This covariance is too large for a look before the fit.")
         return
-    parts.figure(figures.matrix_heatmap(correlation_matrix(v), height=360), "preview_v", "covariance-of-rows")
+    parts.figure(figures.matrix_heatmap(correlation_matrix(v), height=400, names=False), "preview_v", "covariance-of-rows")
     st.caption(
         f"Correlation of {len(v)} of {seen.n_obs:,} observations before the fit, at starting values. "
         "Point at a cell to see which rows it joins."

@@ -36,6 +36,8 @@ KINDS = {
     "distance": "by the distance between plots",
     "byhand": "written by hand",
 }
+#: Structures along one direction of a field, in short.
+STEPS = {"ar1": "one step", "ar2": "two steps", "toep": "every lag", "cs": "all alike"}
 #: The structure that a kind begins with.
 START = {"within": "ar1", "distance": "exp"}
 SENTENCES = {
@@ -138,7 +140,7 @@ def draw(study: Study) -> None:
     if value(OF) != spec.residual or value(TEXT) is None or value("residual_kind") is None:
         load(study)
     st.markdown("**Residual**")
-    with st.container(border=True, key="residual_row_box"):
+    with st.container(border=True, key="residual_box"):
         kind = value("residual_kind", "independent")
         offered = [k for k in KINDS if k != "byhand" or kind == "byhand"]
 
@@ -197,25 +199,26 @@ def _pickers(kind: str, data: Dataset, names: list[str], args: dict[str, Any]) -
     if kind == "grid":
         for a, b, where, label in (("first", "row", "row", "rows"), ("second", "col", "column", "columns")):
             left, right = st.columns(2)
-            _structure(left, a, f"Along {label}", GRID, "ar1", args)
+            left.selectbox(
+                f"Along {label}", list(GRID), format_func=lambda s: f"{s} ({STEPS[s]})", key=seed(f"residual_{a}", "ar1"),
+                help="How the correlation goes with the number of plots between.", **args,
+            )  # fmt: skip
             _column(right, b, f"{where.capitalize()}", measured + [n for n in names if n not in measured], args)
     elif kind == "within":
+        _structure(st, "within", "Structure", WITHIN, START["within"], args)
         left, right = st.columns(2)
-        _structure(left, "within", "Structure", WITHIN, START["within"], args)
         _column(left, "subject", "Subject", names, args)
         _column(right, "time", "over", names, args)
         with right:
             _own_options(value("residual_within") or START["within"], args)
     elif kind == "distance":
-        left, right = st.columns(2)
-        _structure(left, "distance", "Structure", DISTANCE, START["distance"], args)
+        _structure(st, "distance", "Structure", DISTANCE, START["distance"], args)
         chosen = value("residual_positions") or []
-        right.multiselect(
+        st.multiselect(
             "Positions", list(dict.fromkeys([*measured, *chosen])), key=seed("residual_positions", []), max_selections=3,
             placeholder="Choose columns", help="Columns with places as numbers: one along a line, two over a field.", **args,
         )  # fmt: skip
-        with left:
-            _own_options(value("residual_distance") or START["distance"], args)
+        _own_options(value("residual_distance") or START["distance"], args)
     if kind in ("grid", "within", "distance"):
         left, right = st.columns(2, vertical_alignment="bottom")
         _column(left, "section", "A structure of its own in each", names, args, empty="none, one for all")

@@ -19,10 +19,10 @@ def components(fit: MixedModelFit) -> None:
     """Variance components with SE, share and bounds in words."""
     table = fit.variance_components()
     effect = table["name1"].where(table["name2"] == "", table["name1"] + " and " + table["name2"])
-    effect = effect.str.replace("(Intercept)", "intercept", regex=False).where(table["group"] != "residual", "")
+    effect = effect.str.replace("(Intercept)", "intercept", regex=False).where(table["name1"] != "units", "")
     shown = pd.DataFrame(
         {
-            "Term": table["group"],
+            "Term": [parts.part_name(group, fit.matrices.residual) for group in table["group"]],
             "Effect": effect,
             "Kind": table["kind"],
             "Estimate": table["estimate"],

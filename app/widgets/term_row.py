@@ -94,7 +94,9 @@ def _label(name: str, effects: list[str]) -> str:
     if name == "us" and effects == [INTERCEPT]:
         return "one variance"
     found = reml.describe_structure(name)
-    return f"{found.family.capitalize()}: {found.title} ({name})"
+    family = "" if found.title.startswith(found.family) else f"{found.family}: "
+    words = f"{family}{found.title} ({name})"
+    return words[0].upper() + words[1:]
 
 
 def _choices(place: Any, i: int, name: str, label: str, options: list[str], words: str, args: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from openreml_core.figures.effects import caterpillar
 from openreml_core.figures.field import field_map
 from openreml_core.figures.groups import residuals_by
 from openreml_core.figures.iterations import convergence, parameter_groups, parameter_traces
-from openreml_core.figures.matrices import matrix_heatmap, matrix_thumbnail
+from openreml_core.figures.matrices import effect_labels, matrix_heatmap, matrix_thumbnail
 from openreml_core.figures.plan import design_map
 from openreml_core.figures.quantiles import qq
 from openreml_core.figures.scatter import observed_fitted, residuals_fitted, scale_location
@@ -30,6 +30,7 @@ __all__ = [
     "convergence",
     "design_map",
     "distance_curve",
+    "effect_labels",
     "field_map",
     "forest",
     "histogram",

@@ -30,6 +30,7 @@ STEPS = {
     "AI": ("AI step", "circle", theme.CONVERGED),
     "AI shortened": ("Shortened", "circle-open", theme.BOUND),
     "EM": ("EM step", "square", theme.CONVERGED),
+    "Newton": ("Newton step", "triangle-up", theme.CONVERGED),
     "rejected": ("Rejected", "x", theme.FAILED),
 }
 
@@ -199,8 +200,11 @@ def _title(name: str) -> str:
     term, what = split_name(name)
     inner = re.match(r"^([\w ]+)\((.*)\)$", what)
     if inner:
-        what = f"{inner[1]} {inner[2].replace('(Intercept)', 'Intercept')}"
-    term = re.sub(r"^residual\b", "Residual", term)
+        shown = re.sub(r"[^\s,\[]+\[(?:[A-Z]\.)?([^\]]*)\]", r"\1", inner[2])  # county[C1] is C1
+        what = f"{inner[1]} {shown.replace('(Intercept)', 'Intercept')}"
+    if residual := re.match(r"residual(?:\[(.*?)\])?(?:\.(.*))?$", term):
+        term = "Residual" + (f" in {residual[1]}" if residual[1] else "")
+        what = f"{residual[2]} {what}" if residual[2] else what
     term, what = shorten([term], 24)[0], shorten([what], 28)[0]
     return f"<b>{term}</b><br>{what}"
 

@@ -64,8 +64,9 @@ def matrix_thumbnail(matrix: pd.DataFrame, *, size: int = 128) -> go.Figure:
 
 
 def matrix_heatmap(
-    matrix: pd.DataFrame, title: str | None = None, *, rows: str = "", columns: str = "", height: int | None = None
-) -> go.Figure:
+    matrix: pd.DataFrame, title: str | None = None, *, rows: str = "", columns: str = "", height: int | None = None,
+    names: bool = True,
+) -> go.Figure:  # fmt: skip
     """Draw a matrix, its first row on top; coloured about zero where signs differ.
 
     Parameters
@@ -78,6 +79,8 @@ def matrix_heatmap(
         The axes' titles.
     height : int, optional
         Pixels of a matrix too large to have its numbers written.
+    names : bool
+        Whether rows and columns are named along the axes; in the hover box they always are.
     """
     z = matrix.to_numpy(dtype=float)
     if not z.size or not np.isfinite(z).any():
@@ -119,7 +122,7 @@ def matrix_heatmap(
         step = max(-(-len(labels) // most), 1)
         places = list(range(0, len(labels), step))
         short = shorten([labels[i].replace("(Intercept)", "Intercept") for i in places], 18)
-        update(tickvals=places, ticktext=short, showgrid=False, title_text=words or None)
+        update(tickvals=places, ticktext=short, showgrid=False, title_text=words or None, showticklabels=names)
     fig.update_yaxes(range=[len(take) - 0.5, -0.5])
     fig.update_xaxes(range=[-0.5, n_cols - 0.5])
     if square and not small:

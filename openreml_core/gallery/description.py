@@ -132,7 +132,8 @@ def suitable_structures(effects: Sequence[str], size: int | None = None) -> tupl
         elif entry.over == "levels":
             suits = own == ["factor"]
         else:
-            suits = own in (["factor"], ["number"]) and (many or keyword in ("ar1", "arh1", "toep", "toeph", "ante"))
+            short = keyword in ("ar1", "arh1", "toep", "toeph", "ante")
+            suits = kinds == ["number"] or (own == ["factor"] and (many or short))
         if suits:
             out.append(keyword)
     return tuple(out)
