@@ -49,7 +49,7 @@ def draw(shown: FittedModel) -> None:
 
 def _matrix(matrices: FittedMatrices, name: str, covariance: bool) -> None:
     matrix = matrices.covariance(name, correlation=not covariance)
-    parts.figure(figures.matrix_heatmap(matrix, height=420), "matrix_map", f"matrix-{name}")
+    parts.figure(figures.matrix_heatmap(matrix, height=420, digits=4 if covariance else 2), "matrix_map", f"matrix-{name}")
     if not covariance and matrix.isna().to_numpy().any():
         st.caption("Gaps: effects whose variance is estimated as zero have no correlation.")
     parts.download(matrix.rename_axis("effect").reset_index(), "matrix_csv", f"matrix-{name}")
@@ -58,7 +58,7 @@ def _matrix(matrices: FittedMatrices, name: str, covariance: bool) -> None:
 def _lags(matrices: FittedMatrices, name: str, lags: pd.DataFrame) -> None:
     """Correlation by lags, at most seven each way."""
     rows, columns = f"Lag in {lags.index.name}", f"Lag in {lags.columns.name}"
-    parts.figure(figures.matrix_heatmap(lags, rows=rows, columns=columns), "matrix_lags", f"lags-{name}")
+    parts.figure(figures.matrix_heatmap(lags, rows=rows, columns=columns, digits=2), "matrix_lags", f"lags-{name}")
     st.caption(f"Correlation of two residuals that lie so many steps apart.{_nugget(matrices, name)}")
     parts.download(lags.rename_axis(rows).reset_index(), "matrix_csv", f"lags-{name}")
 

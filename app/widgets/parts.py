@@ -117,6 +117,7 @@ def table(
         width="stretch",
         height=height if len(frame) > 12 else "content",
         column_config={**numbers, **(columns or {})},
+        placeholder="",
     )
     download(frame, f"{key}_csv", name)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from openreml_core.covariance.antedependence import Antedependence
 from openreml_core.covariance.cholesky import CholeskyStructure, Diagonal, Unstructured
 from openreml_core.covariance.components import BlockResidual, GroupedTerm, IndependentResidual
-from openreml_core.covariance.correlation import Correlation, ScaledCorrelation
+from openreml_core.covariance.correlation import Correlation
 from openreml_core.covariance.factor_analytic import FactorAnalytic
+from openreml_core.covariance.scaled import ScaledCorrelation
 from openreml_core.covariance.separable import Separable
 from openreml_core.covariance.serial import AR1, AR2, Toeplitz
 from openreml_core.covariance.spatial import Exponential, Gaussian, Matern, Spherical

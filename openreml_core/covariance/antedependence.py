@@ -7,7 +7,7 @@ Each level regresses on the k before it: u_a = sum_h phi_ah u_(a-h) + e_a, Var(e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -71,10 +71,9 @@ class Antedependence(Structure):
             raise ValueError("an innovation variance is negative")
         return torch.where(self._squared(), values.clamp_min(0).sqrt(), values)
 
-    def natural_derivative(self, theta: Tensor) -> Tensor:
-        out = self.derivative(theta)
-        out[: self.size] /= (2 * theta[: self.size])[:, None, None]
-        return out
+    def natural_derivatives(self, theta: Tensor) -> Iterator[Tensor]:
+        for k, derivative in enumerate(self.derivatives(theta)):
+            yield derivative / (2 * theta[k]) if k < self.size else derivative
 
     def boundary(self, theta: Tensor, scale: Tensor, tolerance: float = 1e-4) -> tuple[str, ...]:
         zero = (theta[: self.size].abs() < tolerance * scale).tolist()

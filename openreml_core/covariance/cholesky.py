@@ -12,7 +12,7 @@ may pass through zero and no bound is needed. With L_ab the element in row a and
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -63,15 +63,19 @@ class CholeskyStructure(Structure):
         factor = self.factor(theta)
         return factor @ factor.T
 
-    def derivative(self, theta: Tensor) -> Tensor:
-        # e_a l_b' for every free (a, b), then its transpose added.
-        half = torch.zeros(self.n_parameters, self.size, self.size, dtype=theta.dtype)
-        half[torch.arange(self.n_parameters), self.rows] = self.factor(theta).T[self.columns]
-        return half + half.mT
+    def derivatives(self, theta: Tensor) -> Iterator[Tensor]:
+        factor = self.factor(theta)
+        for a, b in zip(self.rows.tolist(), self.columns.tolist(), strict=True):
+            half = torch.zeros(self.size, self.size, dtype=theta.dtype)
+            half[a] = factor[:, b]
+            yield half + half.T
+
+    def gradient(self, theta: Tensor, m: Tensor) -> Tensor:
+        return ((m + m.T) @ self.factor(theta))[self.rows, self.columns]
 
     def curvature(self, theta: Tensor, m: Tensor) -> Tensor:
         same_column = self.columns[:, None] == self.columns[None, :]
-        return 2.0 * m[self.rows[:, None], self.rows[None, :]] * same_column
+        return (m + m.T)[self.rows[:, None], self.rows[None, :]] * same_column
 
     def natural_values(self, theta: Tensor) -> Tensor:
         return self.matrix(theta)[self.rows, self.columns]
@@ -80,12 +84,11 @@ class CholeskyStructure(Structure):
         # An off-diagonal element L_ab multiplies the same effect as L_aa: it has row a's scale.
         return scale[self.rows]
 
-    def natural_derivative(self, theta: Tensor) -> Tensor:
-        out = torch.zeros(self.n_parameters, self.size, self.size, dtype=theta.dtype)
-        which = torch.arange(self.n_parameters)
-        out[which, self.rows, self.columns] = 1.0
-        out[which, self.columns, self.rows] = 1.0
-        return out
+    def natural_derivatives(self, theta: Tensor) -> Iterator[Tensor]:
+        for a, b in zip(self.rows.tolist(), self.columns.tolist(), strict=True):
+            out = torch.zeros(self.size, self.size, dtype=theta.dtype)
+            out[a, b] = out[b, a] = 1.0
+            yield out
 
     def from_natural(self, values: Tensor) -> Tensor:
         sigma = torch.zeros(self.size, self.size, dtype=values.dtype)

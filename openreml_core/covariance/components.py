@@ -2,26 +2,62 @@
 
     V(theta) = sum_t Z_t (Sigma_t(theta_t) (x) K_t) Z_t' + R
 
-Every component answers three questions, from which both the criterion's derivatives and the working variates follow.
+Every component answers a few questions, from which the criterion's derivatives and the working variates follow.
 With S = dl/dV held fixed and w = P y:
 
     add_to(V, Sigma)      V and the component itself, (n, n)
     pair(S)               what S is to Sigma: <S, Z (Sigma (x) K) Z'> = <M, Sigma>, M (k, k)
     apply(D, w)           Z (D (x) K) Z' w for a direction D = dSigma, never forming the n x n matrix
 
+and, for the exact second derivatives, the same within its frame F (n, r), the columns that it lives in: V_k = F E(D_k) F'.
+
+    frame(W)              F' W
+    inner(D, B)           E(D) B
+    pair_frame(M)         what M (r, r) is to Sigma: <M, E(Sigma)>
+
 Z is stored as a level per row and the row's k numbers: row i of Z has ``basis[i]`` in the columns of level ``codes[i]``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from openreml_core.covariance.cholesky import Diagonal
 from openreml_core.covariance.structure import Structure
+
+
+class Component(Protocol):
+    """What engines ask of a share of V; the symbols are the module's."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def structure(self) -> Structure: ...
+    @property
+    def copies(self) -> int: ...
+    @property
+    def scale(self) -> Tensor: ...
+    @property
+    def average(self) -> Tensor: ...
+    def add_to(self, v: Tensor, sigma: Tensor) -> Tensor: ...
+    def pair(self, s: Tensor) -> Tensor: ...
+    def apply(self, direction: Tensor, w: Tensor) -> Tensor: ...
+    def working_variates(self, directions: Iterable[Tensor], w: Tensor) -> Tensor: ...
+    def frame(self, w: Tensor) -> Tensor: ...
+    def inner(self, direction: Tensor, b: Tensor) -> Tensor: ...
+    def pair_frame(self, m: Tensor) -> Tensor: ...
+
+
+def columns(variates: Iterable[Tensor], n: int) -> Tensor:
+    """Vectors (n,) side by side, (n, 0) where there are none."""
+    held = list(variates)
+    return torch.stack(held, dim=1) if held else torch.zeros(n, 0, dtype=torch.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +140,36 @@ class GroupedTerm:
         """Z (D (x) K) Z' w for D (k, k) and w (n, c) -> (n, c)."""
         return self.spread(direction @ self.collect(w))
 
-    def working_variates(self, directions: Tensor, w: Tensor) -> Tensor:
-        """Z (D_j (x) K) Z' w for every direction D (m, k, k) and w (n,) -> (n, m)."""
+    def working_variates(self, directions: Iterable[Tensor], w: Tensor) -> Tensor:
+        """Z (D_j (x) K) Z' w for every direction D (k, k) and w (n,) -> (n, m)."""
         collected = self.collect(w[:, None])[:, :, 0]  # (q, k)
-        return self.spread(torch.einsum("jab,qb->qaj", directions, collected))
+        return columns(((self.basis * (collected @ d.T)[self.codes]).sum(dim=1) for d in directions), len(w))
+
+    def frame(self, w: Tensor) -> Tensor:
+        """Z' w, a row for each level and effect: w (n, c) -> (q k, c)."""
+        q, k = len(self.levels), self.structure.size
+        out = torch.zeros(q * k, w.shape[1], dtype=w.dtype)
+        for a in range(k):
+            out.index_add_(0, self.codes * k + a, self.basis[:, a : a + 1] * w)
+        return out
+
+    def inner(self, direction: Tensor, b: Tensor) -> Tensor:
+        """(K (x) D) b: b (q k, c)."""
+        shaped = b.reshape(len(self.levels), self.structure.size, -1)
+        out = torch.einsum("ab,qbc->qac", direction, shaped)
+        if self.kernel is not None:
+            out = torch.einsum("qj,jac->qac", self.kernel, out)
+        return out.reshape(b.shape)
+
+    def pair_frame(self, m: Tensor) -> Tensor:
+        """(k, k): the sum of the levels' blocks of M (q k, q k), weighted by K."""
+        q, k = len(self.levels), self.structure.size
+        blocks = m.reshape(q, k, q, k)
+        return (
+            torch.einsum("qaqb->ab", blocks)
+            if self.kernel is None
+            else torch.einsum("qj,qajb->ab", self.kernel, blocks)
+        )
 
     def shrunk(self, sigma: Tensor, inner: Tensor) -> Tensor:
         """K_jj Sigma - [(Sigma (x) K) Z' inner Z (Sigma (x) K)]_jj for every level j: (q, k, k)."""
@@ -169,9 +231,26 @@ class IndependentResidual:
         """D diag(1 / w) W for D (1, 1) and W (n, c)."""
         return direction[0, 0] * self.variance[:, None] * w
 
-    def working_variates(self, directions: Tensor, w: Tensor) -> Tensor:
-        """The same for every direction D (m, 1, 1) and w (n,) -> (n, m)."""
-        return (self.variance * w)[:, None] * directions[:, 0, 0]
+    def working_variates(self, directions: Iterable[Tensor], w: Tensor) -> Tensor:
+        """The same for every direction D (1, 1) and w (n,) -> (n, m)."""
+        return columns((d[0, 0] * self.variance * w for d in directions), len(w))
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """Rows that it has a share in."""
+        return self.variance.nonzero()[:, 0]
+
+    def frame(self, w: Tensor) -> Tensor:
+        """Its rows of w."""
+        return w[self.rows]
+
+    def inner(self, direction: Tensor, b: Tensor) -> Tensor:
+        """D diag(1 / w) b over its rows."""
+        return direction[0, 0] * self.variance[self.rows][:, None] * b
+
+    def pair_frame(self, m: Tensor) -> Tensor:
+        """(1, 1): <M, diag(1 / w)> over its rows."""
+        return (m.diagonal() * self.variance[self.rows]).sum().reshape(1, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,29 +299,63 @@ class BlockResidual:
         """Whether two rows share a block, (s, s); None where all do."""
         return None if self.copies == 1 else self.codes[:, None] == self.codes[None, :]
 
+    @cached_property
+    def in_order(self) -> bool:
+        """Whether the section is one block with its rows as Sigma has them: then nothing needs to be moved."""
+        k = self.structure.size
+        return self.same is None and len(self.index) == k and bool((self.index == torch.arange(k)).all())
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether the section is the whole table, in order."""
+        return len(self.rows) == self.n and bool((self.rows == torch.arange(self.n)).all())
+
     def _spread(self, sigma: Tensor) -> Tensor:
+        if self.in_order:
+            return sigma
         whole = sigma[self.index][:, self.index]
         return whole if self.same is None else whole * self.same
 
+    def _own(self, s: Tensor) -> Tensor:
+        return s if self.whole else s[self.rows[:, None], self.rows[None, :]]
+
     def add_to(self, v: Tensor, sigma: Tensor) -> Tensor:
         """V + R, written into V."""
-        v[self.rows[:, None], self.rows[None, :]] += self._spread(sigma)
+        if self.whole:
+            v += self._spread(sigma)
+        else:
+            v[self.rows[:, None], self.rows[None, :]] += self._spread(sigma)
         return v
 
     def pair(self, s: Tensor) -> Tensor:
         """M (k, k) with <S, R> = <M, Sigma>."""
-        own = s[self.rows[:, None], self.rows[None, :]]
-        own = own if self.same is None else own * self.same
-        k = self.structure.size
-        left = torch.zeros(k, len(self.rows), dtype=s.dtype).index_add(0, self.index, own)
-        return torch.zeros(k, k, dtype=s.dtype).index_add(1, self.index, left)
+        return self.pair_frame(self._own(s))
 
     def apply(self, direction: Tensor, w: Tensor) -> Tensor:
         """The block-diagonal direction times W (n, c)."""
+        if self.whole:
+            return self._spread(direction) @ w
         out = torch.zeros_like(w)
         out[self.rows] = self._spread(direction) @ w[self.rows]
         return out
 
-    def working_variates(self, directions: Tensor, w: Tensor) -> Tensor:
-        """The same for every direction D (m, k, k) and w (n,) -> (n, m)."""
-        return torch.cat([self.apply(d, w[:, None]) for d in directions], dim=1)
+    def working_variates(self, directions: Iterable[Tensor], w: Tensor) -> Tensor:
+        """The same for every direction D (k, k) and w (n,) -> (n, m)."""
+        return columns((self.apply(d, w[:, None])[:, 0] for d in directions), len(w))
+
+    def frame(self, w: Tensor) -> Tensor:
+        """The section's rows of w."""
+        return w if self.whole else w[self.rows]
+
+    def inner(self, direction: Tensor, b: Tensor) -> Tensor:
+        """The blocks of a direction times b, over the section's rows."""
+        return self._spread(direction) @ b
+
+    def pair_frame(self, m: Tensor) -> Tensor:
+        """(k, k): M (s, s) summed over the rows that share a place, within blocks."""
+        if self.in_order:
+            return m
+        m = m if self.same is None else m * self.same
+        k = self.structure.size
+        left = torch.zeros(k, len(self.rows), dtype=m.dtype).index_add(0, self.index, m)
+        return torch.zeros(k, k, dtype=m.dtype).index_add(1, self.index, left)

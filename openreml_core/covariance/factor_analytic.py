@@ -9,7 +9,7 @@ L (levels x k) has zeros above its diagonal, which fixes its rotation. (Smith, C
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -59,6 +59,24 @@ class FactorAnalytic(Structure):
         sigma = loadings @ loadings.T
         return sigma if self.reduced else sigma + torch.diag(theta[self._loadings :].square())
 
+    def derivatives(self, theta: Tensor) -> Iterator[Tensor]:
+        loadings = self.loadings(theta)
+        for a, f in zip(self.rows.tolist(), self.columns.tolist(), strict=True):
+            half = torch.zeros(self.size, self.size, dtype=theta.dtype)
+            half[a] = loadings[:, f]
+            yield half + half.T
+        for a, p in enumerate(theta[self._loadings :].tolist()):
+            yield _at(a, 2 * p, self.size)
+
+    def gradient(self, theta: Tensor, m: Tensor) -> Tensor:
+        by_loading = ((m + m.T) @ self.loadings(theta))[self.rows, self.columns]
+        return torch.cat([by_loading, 2 * m.diagonal() * theta[self._loadings :]]) if not self.reduced else by_loading
+
+    def curvature(self, theta: Tensor, m: Tensor) -> Tensor:
+        same_column = self.columns[:, None] == self.columns[None, :]
+        by_loading = (m + m.T)[self.rows[:, None], self.rows[None, :]] * same_column
+        return by_loading if self.reduced else torch.block_diag(by_loading, torch.diag(2 * m.diagonal()))
+
     def start(self, scale: Tensor) -> Tensor:
         # The first factor takes half of every variance, further ones a little of either sign, so that they can part.
         signs = torch.where((self.rows + self.columns) % 2 == 0, 1.0, -1.0).double()
@@ -83,13 +101,9 @@ class FactorAnalytic(Structure):
             raise ValueError("a specific variance is negative")
         return torch.where(self._squared(), values.clamp_min(0).sqrt(), values)
 
-    def natural_derivative(self, theta: Tensor) -> Tensor:
-        out = self.derivative(theta)
-        own = torch.arange(self.size)
-        if not self.reduced:
-            out[self._loadings :] = 0.0
-            out[self._loadings + own, own, own] = 1.0
-        return out
+    def natural_derivatives(self, theta: Tensor) -> Iterator[Tensor]:
+        for k, derivative in enumerate(self.derivatives(theta)):
+            yield derivative if k < self._loadings else _at(k - self._loadings, 1.0, self.size)
 
     def boundary(self, theta: Tensor, scale: Tensor, tolerance: float = 1e-4) -> tuple[str, ...]:
         marks = [""] * self._loadings
@@ -108,3 +122,10 @@ class FactorAnalytic(Structure):
             return out
         specific = theta[self._loadings :].abs()
         return torch.cat([out, torch.where(specific < tolerance * scale, 0.0, specific)])
+
+
+def _at(a: int, value: float, size: int) -> Tensor:
+    """The matrix (size, size) with ``value`` in place (a, a)."""
+    out = torch.zeros(size, size, dtype=torch.float64)
+    out[a, a] = value
+    return out

@@ -3,7 +3,7 @@
     C_ij = prod_f C_f[a_f(i), a_f(j)]
 
 with a_f(i) the level of row i for factor f. Over a full grid this is the Kronecker product of the factors; missing plots
-are rows that are not there.
+are rows that are not there. Two pairs of rows that have the same lags in every factor share a value.
 """
 
 from __future__ import annotations
@@ -29,8 +29,18 @@ class Separable(Correlation):
     """
 
     def __init__(self, factors: Sequence[Correlation], places: Sequence[Tensor], prefixes: Sequence[str]) -> None:
-        super().__init__(len(places[0]))
-        self.factors, self.places, self.prefixes = tuple(factors), tuple(places), tuple(prefixes)
+        self.factors, self.prefixes = tuple(factors), tuple(prefixes)
+        joined = torch.zeros(len(places[0]), len(places[0]), dtype=torch.int64)
+        sizes = [int(f.pattern.max()) + 1 if f.pattern.numel() else 1 for f in self.factors]
+        for factor, place, size in zip(self.factors, places, sizes, strict=True):
+            joined = joined * size + factor.pattern[place][:, place]
+        met, pattern = torch.unique(joined, return_inverse=True)
+        super().__init__(pattern.reshape(joined.shape))
+        #: Which of each factor's values a value of the product holds.
+        self.parts: list[Tensor] = []
+        for size in reversed(sizes):
+            self.parts.insert(0, met % size)
+            met = met // size
         self.keyword = ":".join(f.keyword for f in self.factors)
         kinds = {f.kind for f in self.factors if f.n_parameters}
         self.kind = kinds.pop() if len(kinds) == 1 else "correlation"
@@ -39,28 +49,37 @@ class Separable(Correlation):
     def _split(self, rho: Tensor) -> list[Tensor]:
         return list(torch.split(rho, [f.n_parameters for f in self.factors]))
 
-    def _spread(self, which: int, small: Tensor) -> Tensor:
-        place = self.places[which]
-        return small[..., place, :][..., place]
+    def _each(self, rho: Tensor) -> list[Tensor]:
+        """Every factor's values, over the values of the product."""
+        parts = zip(self.factors, self._split(rho), self.parts, strict=True)
+        return [factor.values(own)[part] for factor, own, part in parts]
 
-    def matrix(self, rho: Tensor) -> Tensor:
-        out = torch.ones(self.size, self.size, dtype=rho.dtype)
-        for which, (factor, part) in enumerate(zip(self.factors, self._split(rho), strict=True)):
-            out = out * self._spread(which, factor.matrix(part))
-        return out
+    def values(self, rho: Tensor) -> Tensor:
+        return torch.stack(self._each(rho)).prod(dim=0)
 
-    def derivative(self, rho: Tensor) -> Tensor:
-        parts = self._split(rho)
-        whole = [self._spread(w, f.matrix(p)) for w, (f, p) in enumerate(zip(self.factors, parts, strict=True))]
-        out = []
-        for which, (factor, part) in enumerate(zip(self.factors, parts, strict=True)):
-            if factor.n_parameters:
-                others = torch.ones_like(whole[0])
-                for w, matrix in enumerate(whole):
-                    if w != which:
-                        others = others * matrix
-                out.append(self._spread(which, factor.derivative(part)) * others)
-        return torch.cat(out) if out else super().derivative(rho)
+    def slopes(self, rho: Tensor) -> Tensor:
+        each, split = self._each(rho), self._split(rho)
+        columns = [
+            factor.slopes(own)[part] * _others(each, f)[:, None]
+            for f, (factor, own, part) in enumerate(zip(self.factors, split, self.parts, strict=True))
+        ]
+        return torch.cat(columns, dim=1)
+
+    def bend(self, rho: Tensor, weights: Tensor) -> Tensor:
+        each, split = self._each(rho), self._split(rho)
+        slopes = [factor.slopes(own)[part] for factor, own, part in zip(self.factors, split, self.parts, strict=True)]
+        rows = []
+        for f, (factor, own, part) in enumerate(zip(self.factors, split, self.parts, strict=True)):
+            row = []
+            for g, other in enumerate(slopes):
+                if f != g:
+                    row.append(slopes[f].T @ ((weights * _others(each, f, g))[:, None] * other))
+                    continue
+                count = len(factor.values(own))
+                summed = torch.zeros(count, dtype=weights.dtype).index_add(0, part, weights * _others(each, f))
+                row.append(factor.bend(own, summed))
+            rows.append(torch.cat(row, dim=1))
+        return torch.cat(rows)
 
     def start(self) -> Tensor:
         return torch.cat([f.start() for f in self.factors])
@@ -71,3 +90,12 @@ class Separable(Correlation):
 
     def typical(self) -> Tensor:
         return torch.cat([f.typical() for f in self.factors])
+
+
+def _others(each: list[Tensor], *left_out: int) -> Tensor:
+    """The product of the factors' values but for those left out."""
+    out = torch.ones_like(each[0])
+    for f, values in enumerate(each):
+        if f not in left_out:
+            out = out * values
+    return out

@@ -1,8 +1,8 @@
-"""Serial correlations: over levels that have an order, a row, a column or a time.
+"""Serial correlations: over levels that have an order, a row, a column or a time. c_h is the correlation at lag h:
 
-    ar1   C_ab = rho^|t_a - t_b|                                  t whole numbers, gaps count
-    ar2   C_ab = c_|t_a - t_b|,  c_0 = 1,  c_1 = f1 / (1 - f2),  c_h = f1 c_(h-1) + f2 c_(h-2)
-    toep  C_ab = rho_|a - b|
+    ar1   c_h = rho^h                                             positions are whole numbers, gaps count
+    ar2   c_0 = 1,  c_1 = f1 / (1 - f2),  c_h = f1 c_(h-1) + f2 c_(h-2)
+    toep  c_h = rho_h
 
 (Gilmour, Cullis and Verbyla 1997, JABES 2, 269-293, on the separable ar1 x ar1; Box and Jenkins 1970, Time Series Analysis,
 on ar2.)
@@ -13,7 +13,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from openreml_core.covariance.correlation import EDGE, Correlation
+from openreml_core.covariance.correlation import Correlation
+
+
+def lags(positions: Tensor) -> Tensor:
+    """|t_a - t_b|, (k, k) whole numbers."""
+    whole = positions.to(torch.int64)
+    return (whole[:, None] - whole[None, :]).abs()
 
 
 class AR1(Correlation):
@@ -34,14 +40,20 @@ class AR1(Correlation):
     keyword = "ar1"
 
     def __init__(self, positions: Tensor) -> None:
-        super().__init__(len(positions))
-        self.lag = (positions[:, None] - positions[None, :]).abs().to(torch.float64)
+        met, pattern = torch.unique(lags(positions), return_inverse=True)
+        super().__init__(pattern.reshape(len(positions), -1))
+        self.lags = met.to(torch.float64)
 
-    def matrix(self, rho: Tensor) -> Tensor:
-        return torch.pow(rho, self.lag)
+    def values(self, rho: Tensor) -> Tensor:
+        # The 1 at lag 0 apart: autograd's second derivative of rho^0 is none at rho = 0.
+        return torch.cat([torch.ones(1, dtype=rho.dtype), torch.pow(rho, self.lags[1:])])
 
-    def derivative(self, rho: Tensor) -> Tensor:
-        return (self.lag * torch.pow(rho, (self.lag - 1).clamp_min(0)))[None]
+    def slopes(self, rho: Tensor) -> Tensor:
+        return (self.lags * torch.pow(rho, (self.lags - 1).clamp_min(0)))[:, None]
+
+    def bend(self, rho: Tensor, weights: Tensor) -> Tensor:
+        second = self.lags * (self.lags - 1) * torch.pow(rho, (self.lags - 2).clamp_min(0))
+        return (weights @ second).reshape(1, 1)
 
     def start(self) -> Tensor:
         return torch.tensor([0.3], dtype=torch.float64)
@@ -57,15 +69,15 @@ class AR2(Correlation):
     labels = ("rho1", "partial2")
 
     def __init__(self, positions: Tensor) -> None:
-        super().__init__(len(positions))
-        self.lag = (positions[:, None] - positions[None, :]).abs().to(torch.int64)
+        super().__init__(lags(positions))
+        self.longest = int(self.pattern.max()) if self.pattern.numel() else 0
 
-    def matrix(self, rho: Tensor) -> Tensor:
+    def values(self, rho: Tensor) -> Tensor:
         first, second = rho[0], rho[1]
         by_lag = [torch.ones_like(first), first]
-        for _ in range(2, int(self.lag.max()) + 1):
+        for _ in range(2, self.longest + 1):
             by_lag.append(first * (1 - second) * by_lag[-1] + second * by_lag[-2])
-        return torch.stack(by_lag)[self.lag]
+        return torch.stack(by_lag)
 
     def start(self) -> Tensor:
         return torch.tensor([0.3, 0.0], dtype=torch.float64)
@@ -80,17 +92,17 @@ class Toeplitz(Correlation):
     keyword = "toep"
 
     def __init__(self, size: int) -> None:
-        super().__init__(size)
+        super().__init__(lags(torch.arange(size)))
         self.labels = tuple(f"rho{lag}" for lag in range(1, size))
-        place = torch.arange(size)
-        self.lag = (place[:, None] - place[None, :]).abs()
 
-    def matrix(self, rho: Tensor) -> Tensor:
-        return torch.cat([torch.ones(1, dtype=rho.dtype), rho])[self.lag]
+    def values(self, rho: Tensor) -> Tensor:
+        return torch.cat([torch.ones(1, dtype=rho.dtype), rho])
+
+    def slopes(self, rho: Tensor) -> Tensor:
+        return torch.eye(self.size, dtype=rho.dtype)[:, 1:]
+
+    def bend(self, rho: Tensor, weights: Tensor) -> Tensor:
+        return torch.zeros(len(rho), len(rho), dtype=rho.dtype)
 
     def start(self) -> Tensor:
         return 0.3 ** torch.arange(1, self.size, dtype=torch.float64)
-
-    def bounds(self) -> tuple[Tensor, Tensor]:
-        high = torch.full((self.size - 1,), 1.0 - EDGE, dtype=torch.float64)
-        return -high, high

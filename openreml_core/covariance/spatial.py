@@ -1,11 +1,15 @@
-"""Correlations by distance, d between the positions of two rows, r the range:
+"""Correlations by distance, d between the positions of two rows, r the range, t = d / r:
 
-    exp      exp(-d / r)
-    gau      exp(-(d / r)^2)
-    sph      1 - 1.5 d/r + 0.5 (d/r)^3   for d < r, else 0
-    matern   nu = 1/2: exp;  3/2: (1 + a) exp(-a), a = sqrt(3) d/r;  5/2: (1 + a + a^2/3) exp(-a), a = sqrt(5) d/r
+    exp      exp(-t)
+    gau      exp(-t^2)
+    sph      1 - 1.5 t + 0.5 t^3   for t < 1, else 0
+    matern   nu = 1/2: exp(-a);  3/2: (1 + a) exp(-a);  5/2: (1 + a + a^2/3) exp(-a),   a = sqrt(2 nu) t
 
-With ``aniso=True`` the second coordinate has a range of its own: d/r = sqrt((dx/r_x)^2 + (dy/r_y)^2).
+With ``aniso=True`` every coordinate has a range of its own: t^2 = sum_c (d_c / r_c)^2. With q = t^2 and s_c = d_c^2,
+
+    dq / dr_c = -2 s_c / r_c^3,     d2q / dr_c2 = 6 s_c / r_c^4
+
+so that only the derivatives of the correlation in q are each structure's own.
 (Cressie 1993, Statistics for Spatial Data; Stein 1999, Interpolation of Spatial Data, for matern.)
 """
 
@@ -17,6 +21,9 @@ import torch
 from torch import Tensor
 
 from openreml_core.covariance.correlation import Correlation
+
+#: Squared distances are told apart to this many digits of the largest.
+DIGITS = 12
 
 
 class Spatial(Correlation):
@@ -33,67 +40,112 @@ class Spatial(Correlation):
     kind = "range"
 
     def __init__(self, positions: Tensor, *, aniso: bool = False) -> None:
-        super().__init__(len(positions))
         positions = positions.to(torch.float64).reshape(len(positions), -1)
-        self.squared = (positions[:, None, :] - positions[None, :, :]).square().movedim(-1, 0)
+        squared = (positions[:, None, :] - positions[None, :, :]).square()
         if not aniso:
-            self.squared = self.squared.sum(dim=0, keepdim=True)
-        count = len(self.squared)
+            squared = squared.sum(dim=-1, keepdim=True)
+        unit = squared.amax().clamp_min(1e-300) * 10.0**-DIGITS
+        _, pattern = torch.unique((squared / unit).round().reshape(-1, squared.shape[-1]), dim=0, return_inverse=True)
+        super().__init__(pattern.reshape(len(positions), -1))
+        #: Squared distances by coordinate, (L, c), a row for each that occurs.
+        self.squared = torch.zeros(int(pattern.max()) + 1, squared.shape[-1], dtype=torch.float64)
+        self.squared[pattern.reshape(-1)] = squared.reshape(-1, squared.shape[-1])
+        count = squared.shape[-1]
         self.labels = ("range",) if count == 1 else tuple(f"range{c + 1}" for c in range(count))
 
-    def scaled(self, r: Tensor) -> Tensor:
-        """Distance over range, (k, k)."""
-        total = (self.squared / r.square()[:, None, None]).sum(dim=0)
-        # sqrt has no derivative at zero distance, where nothing depends on the range: step aside and come back.
-        apart = total > 0
-        return torch.where(apart, torch.where(apart, total, 1.0).sqrt(), 0.0)
+    def _q(self, r: Tensor) -> Tensor:
+        return (self.squared / r.square()).sum(dim=1)
+
+    def values(self, rho: Tensor) -> Tensor:
+        return self.of(self._q(rho))
+
+    def slopes(self, rho: Tensor) -> Tensor:
+        return self.first(self._q(rho))[:, None] * (-2 * self.squared / rho**3)
+
+    def bend(self, rho: Tensor, weights: Tensor) -> Tensor:
+        q = self._q(rho)
+        by_range = -2 * self.squared / rho**3
+        out = by_range.T @ ((weights * self.second(q))[:, None] * by_range)
+        return out + torch.diag((weights * self.first(q)) @ (6 * self.squared / rho**4))
+
+    @abstractmethod
+    def of(self, q: Tensor) -> Tensor:
+        """The correlation at q = (distance over range)^2."""
+
+    @abstractmethod
+    def first(self, q: Tensor) -> Tensor:
+        """Its derivative in q; anything finite at q = 0, where nothing depends on the range."""
+
+    @abstractmethod
+    def second(self, q: Tensor) -> Tensor:
+        """Its second derivative in q; anything finite at q = 0."""
 
     def typical(self) -> Tensor:
-        return torch.stack(
-            [s[s > 0].sqrt().median() if (s > 0).any() else torch.ones(()).double() for s in self.squared]
-        )
+        apart = self.squared[self.pattern].reshape(-1, self.squared.shape[1])
+        middle = [d[d > 0].sqrt().median() if (d > 0).any() else torch.ones(()).double() for d in apart.T]
+        return torch.stack(middle)
 
     def start(self) -> Tensor:
         return 0.5 * self.typical()
 
     def bounds(self) -> tuple[Tensor, Tensor]:
-        largest = self.squared.amax(dim=(1, 2)).sqrt().clamp_min(1e-12)
+        largest = self.squared.amax(dim=0).sqrt().clamp_min(1e-12)
         return 1e-4 * largest, 1e5 * largest
 
-    def matrix(self, rho: Tensor) -> Tensor:
-        return self.of(self.scaled(rho))
 
-    @abstractmethod
-    def of(self, t: Tensor) -> Tensor:
-        """The correlation at distance over range t."""
+def _apart(q: Tensor) -> Tensor:
+    """q, with 1 in the place of 0: the square root has no derivative there, and none is needed."""
+    return torch.where(q > 0, q, 1.0)
 
 
 class Exponential(Spatial):
-    """exp(-d / r)."""
+    """exp(-t)."""
 
     keyword = "exp"
 
-    def of(self, t: Tensor) -> Tensor:
-        return torch.exp(-t)
+    def of(self, q: Tensor) -> Tensor:
+        return torch.exp(-torch.where(q > 0, _apart(q).sqrt(), 0.0))
+
+    def first(self, q: Tensor) -> Tensor:
+        t = _apart(q).sqrt()
+        return -torch.exp(-t) / (2 * t)
+
+    def second(self, q: Tensor) -> Tensor:
+        t = _apart(q).sqrt()
+        return torch.exp(-t) * (1 + t) / (4 * t**3)
 
 
 class Gaussian(Spatial):
-    """exp(-(d / r)^2)."""
+    """exp(-t^2)."""
 
     keyword = "gau"
 
-    def of(self, t: Tensor) -> Tensor:
-        return torch.exp(-t.square())
+    def of(self, q: Tensor) -> Tensor:
+        return torch.exp(-q)
+
+    def first(self, q: Tensor) -> Tensor:
+        return -torch.exp(-q)
+
+    def second(self, q: Tensor) -> Tensor:
+        return torch.exp(-q)
 
 
 class Spherical(Spatial):
-    """1 - 1.5 d/r + 0.5 (d/r)^3 within the range, 0 beyond."""
+    """1 - 1.5 t + 0.5 t^3 within the range, 0 beyond."""
 
     keyword = "sph"
 
-    def of(self, t: Tensor) -> Tensor:
-        near = t.clamp_max(1.0)
+    def of(self, q: Tensor) -> Tensor:
+        near = torch.where(q > 0, _apart(q).sqrt(), 0.0).clamp_max(1.0)
         return 1 - 1.5 * near + 0.5 * near**3
+
+    def first(self, q: Tensor) -> Tensor:
+        t = _apart(q).sqrt()
+        return torch.where(t < 1, -0.75 / t + 0.75 * t, 0.0)
+
+    def second(self, q: Tensor) -> Tensor:
+        t = _apart(q).sqrt()
+        return torch.where(t < 1, 0.375 / t**3 + 0.375 / t, 0.0)
 
 
 class Matern(Spatial):
@@ -102,13 +154,25 @@ class Matern(Spatial):
     keyword = "matern"
 
     def __init__(self, positions: Tensor, *, nu: float = 1.5, aniso: bool = False) -> None:
-        super().__init__(positions, aniso=aniso)
         if nu not in (0.5, 1.5, 2.5):
             raise ValueError("nu is 0.5, 1.5 or 2.5")
+        super().__init__(positions, aniso=aniso)
         self.nu = nu
 
-    def of(self, t: Tensor) -> Tensor:
-        a = (2 * self.nu) ** 0.5 * t
-        if self.nu == 0.5:
-            return torch.exp(-a)
-        return (1 + a + (a.square() / 3 if self.nu == 2.5 else 0.0)) * torch.exp(-a)
+    def _a(self, q: Tensor) -> Tensor:
+        return (2 * self.nu * _apart(q)).sqrt()
+
+    def of(self, q: Tensor) -> Tensor:
+        a = torch.where(q > 0, self._a(q), 0.0)
+        rest = {0.5: torch.ones_like(a), 1.5: 1 + a, 2.5: 1 + a + a.square() / 3}[self.nu]
+        return rest * torch.exp(-a)
+
+    def first(self, q: Tensor) -> Tensor:
+        a = self._a(q)
+        rest = {0.5: -0.5 / a, 1.5: torch.full_like(a, -1.5), 2.5: -5 / 6 * (1 + a)}[self.nu]
+        return rest * torch.exp(-a)
+
+    def second(self, q: Tensor) -> Tensor:
+        a = self._a(q)
+        rest = {0.5: (1 + a) / (4 * a**3), 1.5: 2.25 / a, 2.5: torch.full_like(a, 25 / 12)}[self.nu]
+        return rest * torch.exp(-a)

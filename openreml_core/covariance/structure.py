@@ -6,6 +6,8 @@ Sigma : the matrix, (k, k), relative to the residual variance while a model is b
 theta : its free parameters, (m,), what the optimiser moves
 M     : any symmetric (k, k) matrix that Sigma is paired with, <M, Sigma> = tr(M Sigma)
 
+Derivatives are never held as k x k x m arrays: they come one matrix at a time, or paired with M.
+
 A structure has two parametrisations. The *free* one (theta) is what the optimiser moves: Cholesky factors, in which a
 variance may be zero without a bound. The *natural* one is what people read: variances, covariances, correlations.
 """
@@ -13,7 +15,7 @@ variance may be zero without a bound. The *natural* one is what people read: var
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -99,8 +101,12 @@ class Structure(ABC):
         """Free parameters with the given natural ones, the inverse of ``natural_values``."""
 
     @abstractmethod
+    def natural_derivatives(self, theta: Tensor) -> Iterator[Tensor]:
+        """dSigma / d natural parameter, a (k, k) matrix for each."""
+
     def natural_derivative(self, theta: Tensor) -> Tensor:
-        """dSigma / d natural parameter, (m, k, k)."""
+        """The same as one array (m, k, k), for small structures."""
+        return stacked(self.natural_derivatives(theta), self.size)
 
     def typical(self, scale: Tensor) -> Tensor:
         """Size (m,) of each free parameter, for the optimiser's region; ``scale`` (k,) as for ``start``."""
@@ -135,10 +141,52 @@ class Structure(ABC):
         """
         return None
 
+    def derivatives(self, theta: Tensor) -> Iterator[Tensor]:
+        """dSigma / d theta, a (k, k) matrix for each parameter; by forward-mode autograd unless a structure knows better."""
+        return forward_derivatives(self.matrix, theta)
+
     def derivative(self, theta: Tensor) -> Tensor:
-        """dSigma / d theta, (m, k, k); by forward-mode autograd unless a structure knows better."""
-        return torch.func.jacfwd(self.matrix)(theta).movedim(-1, 0)
+        """The same as one array (m, k, k), for small structures."""
+        return stacked(self.derivatives(theta), self.size)
+
+    def gradient(self, theta: Tensor, m: Tensor) -> Tensor:
+        """<M, dSigma / d theta_k>, (m,); by one reverse sweep unless a structure knows better."""
+        return reverse_gradient(self.matrix, theta, m)
 
     def curvature(self, theta: Tensor, m: Tensor) -> Tensor:
         """<M, d2Sigma / d theta_k d theta_l>, (m, m); by autograd unless a structure knows better."""
-        return torch.func.hessian(lambda t: (m * self.matrix(t)).sum())(theta)
+        return reverse_curvature(self.matrix, theta, m)
+
+
+def stacked(matrices: Iterator[Tensor], size: int) -> Tensor:
+    """Matrices (size, size) as one array, (0, size, size) where there are none."""
+    held = list(matrices)
+    return torch.stack(held) if held else torch.zeros(0, size, size, dtype=torch.float64)
+
+
+def forward_derivatives(function: Callable[[Tensor], Tensor], theta: Tensor) -> Iterator[Tensor]:
+    """d function / d theta_k for one k after the other: as much memory as one value and one tangent."""
+    for direction in torch.eye(len(theta), dtype=theta.dtype):
+        yield torch.func.jvp(function, (theta,), (direction,))[1]
+
+
+def reverse_gradient(function: Callable[[Tensor], Tensor], theta: Tensor, m: Tensor) -> Tensor:
+    """<M, d function / d theta>, (m,)."""
+    leaf = theta.detach().requires_grad_()
+    (slope,) = torch.autograd.grad((m * function(leaf)).sum(), leaf, allow_unused=True, materialize_grads=True)
+    return slope
+
+
+def reverse_curvature(function: Callable[[Tensor], Tensor], theta: Tensor, m: Tensor) -> Tensor:
+    """<M, d2 function / d theta2>, (m, m): a reverse sweep over the gradient for each parameter."""
+    leaf = theta.detach().requires_grad_()
+    value = (m * function(leaf)).sum()
+    if not value.requires_grad:
+        return theta.new_zeros(len(theta), len(theta))
+    (slope,) = torch.autograd.grad(value, leaf, create_graph=True)
+    if not slope.requires_grad:
+        return theta.new_zeros(len(theta), len(theta))
+    rows = [
+        torch.autograd.grad(s, leaf, retain_graph=True, allow_unused=True, materialize_grads=True)[0] for s in slope
+    ]
+    return torch.stack(rows)

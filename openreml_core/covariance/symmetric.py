@@ -24,9 +24,17 @@ class Equicorrelation(Correlation):
 
     keyword = "cs"
 
-    def matrix(self, rho: Tensor) -> Tensor:
-        eye = torch.eye(self.size, dtype=rho.dtype)
-        return eye + rho * (1 - eye)
+    def __init__(self, size: int) -> None:
+        super().__init__(1 - torch.eye(size, dtype=torch.int64))
+
+    def values(self, rho: Tensor) -> Tensor:
+        return torch.cat([torch.ones(1, dtype=rho.dtype), rho])
+
+    def slopes(self, rho: Tensor) -> Tensor:
+        return torch.tensor([[0.0], [1.0]], dtype=rho.dtype)
+
+    def bend(self, rho: Tensor, weights: Tensor) -> Tensor:
+        return torch.zeros(1, 1, dtype=rho.dtype)
 
     def start(self) -> Tensor:
         return torch.tensor([0.3], dtype=torch.float64)
@@ -42,8 +50,17 @@ class Independent(Correlation):
     keyword = "id"
     labels = ()
 
-    def matrix(self, rho: Tensor) -> Tensor:
-        return torch.eye(self.size, dtype=rho.dtype)
+    def __init__(self, size: int) -> None:
+        super().__init__(1 - torch.eye(size, dtype=torch.int64))
+
+    def values(self, rho: Tensor) -> Tensor:
+        return torch.tensor([1.0, 0.0], dtype=torch.float64)
+
+    def slopes(self, rho: Tensor) -> Tensor:
+        return torch.zeros(2, 0, dtype=torch.float64)
+
+    def bend(self, rho: Tensor, weights: Tensor) -> Tensor:
+        return torch.zeros(0, 0, dtype=torch.float64)
 
     def start(self) -> Tensor:
         return torch.zeros(0, dtype=torch.float64)

@@ -19,9 +19,9 @@ The profiled sigma2 = y'P~y / (n - p) joins theta as its last coordinate in the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -56,8 +56,6 @@ class Evaluation:
         C.
     pairings : tuple of Tensor
         <S, component> = <M, Sigma>: M (k, k) of every random term and of the residual.
-    project : callable
-        P~ W for W (n, c).
     condition : float
         About how ill-conditioned V~ is: how far rounding reaches into the criterion.
     """
@@ -71,8 +69,7 @@ class Evaluation:
     information: Tensor
     curvature: Tensor
     pairings: tuple[Tensor, ...]
-    project: Callable[[Tensor], Tensor]
-    condition: float = 1.0
+    condition: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +92,7 @@ class RandomEffects:
 
 
 class Engine(Protocol):
-    """Evaluates one model. Two engines given the same model and theta agree."""
+    """Evaluates one model. Two engines given the same model and theta agree. ``at`` is an Evaluation that the engine made."""
 
     name: str
     model: MixedModel
@@ -106,17 +103,17 @@ class Engine(Protocol):
     def evaluate(self, theta: Tensor) -> Evaluation:
         """Everything the optimiser needs at theta. Raises NotPositiveDefinite."""
 
-    def natural_information(self, at: Evaluation) -> Tensor:
+    def natural_information(self, at: Any) -> Tensor:
         """Average information for all natural parameters on the scale of the data, in the order of the model's names."""
 
-    def observed_information(self, at: Evaluation) -> Tensor:
+    def observed_information(self, at: Any) -> Tensor:
         """Exact -d2l for theta and the profiled sigma2, shaped as ``at.information``."""
 
-    def beta_covariance_derivatives(self, at: Evaluation) -> Tensor:
+    def beta_covariance_derivatives(self, at: Any) -> Tensor:
         """d Cov(b) / d theta, the profiled sigma2 last: (m or m + 1, p, p)."""
 
-    def random_effects(self, at: Evaluation) -> Sequence[RandomEffects]:
+    def random_effects(self, at: Any) -> Sequence[RandomEffects]:
         """BLUPs and their covariances, an entry per random term."""
 
-    def random_fit(self, at: Evaluation) -> Tensor:
+    def random_fit(self, at: Any) -> Tensor:
         """sum_t Z_t u^_t, (n,)."""

@@ -12,6 +12,7 @@ No ridge is ever added: a V~ that is not positive definite is an error, and the 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,6 +21,23 @@ from openreml_core.engines.engine import Evaluation, NotPositiveDefinite, Random
 from openreml_core.model import MixedModel
 
 LOG_2PI = math.log(2 * math.pi)
+
+
+@dataclass(frozen=True, eq=False)
+class DenseEvaluation(Evaluation):
+    """An evaluation with the matrices it came from: V~^-1 (n, n), and T (n, p) with P~ = V~^-1 - T T'."""
+
+    v_inverse: Tensor
+    t: Tensor
+
+    def project(self, w: Tensor) -> Tensor:
+        """P~ W for W (n, c)."""
+        return self.v_inverse @ w - self.t @ (self.t.T @ w)
+
+    @property
+    def projection(self) -> Tensor:
+        """P~, (n, n)."""
+        return torch.addmm(self.v_inverse, self.t, self.t.T, alpha=-1)
 
 
 class MarginalEngine:
@@ -65,7 +83,7 @@ class MarginalEngine:
         factor, _, u, rest, _ = self._factorise(theta)
         return self._likelihood(factor, u, rest)[0]
 
-    def evaluate(self, theta: Tensor) -> Evaluation:
+    def evaluate(self, theta: Tensor) -> DenseEvaluation:
         """Criterion, score, average information, curvature, b at theta."""
         model = self.model
         factor, q, u, rest, fitted = self._factorise(theta)
@@ -81,107 +99,110 @@ class MarginalEngine:
         s *= 0.5
         pairings = tuple(c.pair(s) for c in model.all_components)
 
-        parts = model.split(theta)
-        derivatives = [c.structure.derivative(part) for c, part in zip(model.components, parts, strict=True)]
-        free = list(
-            zip(model.components, parts, pairings, strict=False)
-        )  # the residual's pairing is left over if profiled
-        score = [(d * m).sum(dim=(1, 2)) for d, (_, _, m) in zip(derivatives, free, strict=True)]
+        # The residual's pairing is left over where its variance is profiled out.
+        free = list(zip(model.components, model.split(theta), pairings, strict=False))
+        score = [c.structure.gradient(part, m) for c, part, m in free]
         curvature = [c.structure.curvature(part, m) for c, part, m in free]
-        variates = [c.working_variates(d, py) for c, d in zip(model.components, derivatives, strict=True)]
+        variates = [c.working_variates(c.structure.derivatives(part), py) for c, part, _ in free]
         if model.profiled:
             variates.append((model.centred - model.X @ (u_inverse @ fitted))[:, None] / sigma2)  # V~ P~ y = y - X b
         f = torch.column_stack(variates) if variates else torch.zeros(model.n, 0, dtype=py.dtype)
 
-        def project(w: Tensor) -> Tensor:
-            return v_inverse @ w - t @ (t.T @ w)
-
-        return Evaluation(
+        projected = v_inverse @ f - t @ (t.T @ f)
+        return DenseEvaluation(
             theta=theta,
             sigma2=sigma2,
             criterion=criterion,
             beta=model.least_squares + u_inverse @ fitted,
             beta_covariance=sigma2 * (u_inverse @ u_inverse.T),
             score=model.join(score),
-            information=f.T @ project(f) / (2 * sigma2),
+            information=f.T @ projected / (2 * sigma2),
             curvature=torch.block_diag(*curvature) if curvature else torch.zeros(0, 0, dtype=py.dtype),
             pairings=pairings,
-            project=project,
             condition=float(factor.diagonal().max() / factor.diagonal().min()) ** 2,
+            v_inverse=v_inverse,
+            t=t,
         )
 
     # -- what inference needs -----------------------------------------------------------------------------------
 
-    def natural_information(self, at: Evaluation) -> Tensor:
+    def natural_information(self, at: DenseEvaluation) -> Tensor:
         """AI = f' P f / 2 with P = P~ / sigma2 and V's derivatives in its natural parameters."""
         model = self.model
         py = at.project(model.centred[:, None])[:, 0] / at.sigma2
         variates = []
         for c, part in zip(model.components, model.split(at.theta), strict=True):
             scales = torch.tensor([1.0 if q.scales else at.sigma2 for q in c.structure.natural], dtype=py.dtype)
-            variates.append(scales * c.working_variates(c.structure.natural_derivative(part), py))
+            variates.append(scales * c.working_variates(c.structure.natural_derivatives(part), py))
         if model.profiled:
             variates.append(model.residuals[0].apply(torch.ones(1, 1, dtype=py.dtype), py[:, None]))
         f = torch.column_stack(variates)
         return f.T @ at.project(f) / (2 * at.sigma2)
 
-    def _derivative_times(self, at: Evaluation, w: Tensor) -> list[Tensor]:
+    def _derivative_times(self, at: DenseEvaluation, w: Tensor) -> list[Tensor]:
         """V_k W for V_k = dV~ / d theta_k, and for V~ / sigma2 where sigma2 is profiled; W (n, c)."""
         model = self.model
         out = []
         for component, part in zip(model.components, model.split(at.theta), strict=True):
-            out += [component.apply(d, w) for d in component.structure.derivative(part)]
+            out += [component.apply(d, w) for d in component.structure.derivatives(part)]
         if model.profiled:
             out.append(model.covariance(at.theta) @ w / at.sigma2)
         return out
 
-    def observed_information(self, at: Evaluation) -> Tensor:
-        """f' P~ f / sigma2 - tr(P~ V_k P~ V_l) / 2 - C."""
-        model = self.model
-        if model.method == "reml":
-            inner = at.project(torch.eye(model.n, dtype=model.y.dtype))
-        else:
-            inner = torch.cholesky_inverse(torch.linalg.cholesky(model.covariance(at.theta)))
-        products = self._derivative_times(at, inner)
-        traces = torch.zeros(len(products), len(products), dtype=inner.dtype)
-        for k, a in enumerate(products):
-            for j, b in enumerate(products[: k + 1]):
-                traces[k, j] = traces[j, k] = (a * b.T).sum()
-        observed = 2 * at.information - traces / 2
-        observed[: model.n_theta, : model.n_theta] -= at.curvature
-        if model.profiled and model.n_theta:
+    def observed_information(self, at: DenseEvaluation) -> Tensor:
+        """f' P~ f / sigma2 - tr(P~ V_k P~ V_l) / 2 - C, the traces within the components' frames, V_k = F E_k F':
+
+        tr(P~ V_k P~ V_l) = <B E_k B', E_l>,   B = F_l' P~ F_k
+        """
+        model, m = self.model, self.model.n_theta
+        inner = at.projection if model.method == "reml" else at.v_inverse
+        traces = torch.zeros(len(at.information), len(at.information), dtype=inner.dtype)
+        free = list(zip(model.components, model.split(at.theta), model.slices, strict=True))
+        for place, (component, part, rows) in enumerate(free):
+            framed = component.frame(inner)  # F_k' P~
+            across = [other.frame(framed.T) for other, _, _ in free[: place + 1]]
+            for k, direction in enumerate(component.structure.derivatives(part), start=rows.start):
+                for b, (other, other_part, columns) in zip(across, free, strict=False):
+                    paired = other.pair_frame(b @ component.inner(direction, b.T))
+                    slopes = other.structure.gradient(other_part, paired)
+                    traces[k, columns] = slopes
+                    traces[columns, k] = slopes
+        observed = 2 * at.information
+        observed[:m, :m] -= traces[:m, :m] / 2 + at.curvature
+        if model.profiled:
+            # V~ / sigma2 is the derivative in sigma2, and P~ V~ P~ = P~: its traces are <P~, V~_k> / sigma2 and df / sigma2^2.
+            pairs = [c.structure.gradient(part, c.pair(inner)) for c, part, _ in free]
             # V~_k is what is left of the mixed second derivative of sigma2 V~(theta).
-            observed[:-1, -1] -= at.score / at.sigma2
-            observed[-1, :-1] -= at.score / at.sigma2
+            mixed = model.join(pairs) / (2 * at.sigma2) + at.score / at.sigma2
+            observed[:m, m] -= mixed
+            observed[m, :m] -= mixed
+            observed[m, m] -= model.degrees_of_freedom / (2 * at.sigma2**2)
         return observed
 
-    def beta_covariance_derivatives(self, at: Evaluation) -> Tensor:
+    def beta_covariance_derivatives(self, at: DenseEvaluation) -> Tensor:
         """dC / d theta_k = C X'V^-1 V_k V^-1 X C, for C = (X'V^-1 X)^-1."""
         model = self.model
-        factor = torch.linalg.cholesky(model.covariance(at.theta))
         # V^-1 X C on the scale of y: sigma2 cancels in it.
-        weights = torch.cholesky_solve(model.X, factor) @ (at.beta_covariance / at.sigma2)
+        weights = at.v_inverse @ model.X @ (at.beta_covariance / at.sigma2)
         return torch.stack([at.sigma2 * weights.T @ w for w in self._derivative_times(at, weights)])
 
-    def random_effects(self, at: Evaluation) -> tuple[RandomEffects, ...]:
+    def random_effects(self, at: DenseEvaluation) -> tuple[RandomEffects, ...]:
         """u^ = G Z'P y; Var[u | y] = G - G Z'V^-1 Z G; Var[u^ - u] = G - G Z'P Z G, block by block of the levels."""
         model = self.model
-        eye = torch.eye(model.n, dtype=model.y.dtype)
-        v_inverse = torch.cholesky_inverse(torch.linalg.cholesky(model.covariance(at.theta)))
-        py, p = at.project(model.centred[:, None]), at.project(eye)
+        py, p = at.project(model.centred[:, None]), at.projection
         out = []
         for term, part in zip(model.terms, model.split(at.theta), strict=False):
             sigma = term.structure.matrix(part)
             out.append(
                 RandomEffects(
                     blup=(sigma @ term.collect(py))[:, :, 0],
-                    conditional=at.sigma2 * term.shrunk(sigma, v_inverse),
+                    conditional=at.sigma2 * term.shrunk(sigma, at.v_inverse),
                     prediction=at.sigma2 * term.shrunk(sigma, p),
                 )
             )
         return tuple(out)
 
-    def random_fit(self, at: Evaluation) -> Tensor:
+    def random_fit(self, at: DenseEvaluation) -> Tensor:
         """V~ P~ y less its residual part: sum_t Z_t Sigma_t Z_t' P~ y."""
         model = self.model
         py = at.project(model.centred[:, None])

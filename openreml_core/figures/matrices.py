@@ -65,7 +65,7 @@ def matrix_thumbnail(matrix: pd.DataFrame, *, size: int = 128) -> go.Figure:
 
 def matrix_heatmap(
     matrix: pd.DataFrame, title: str | None = None, *, rows: str = "", columns: str = "", height: int | None = None,
-    names: bool = True,
+    names: bool = True, digits: int = 4,
 ) -> go.Figure:  # fmt: skip
     """Draw a matrix, its first row on top; coloured about zero where signs differ.
 
@@ -81,6 +81,8 @@ def matrix_heatmap(
         Pixels of a matrix too large to have its numbers written.
     names : bool
         Whether rows and columns are named along the axes; in the hover box they always are.
+    digits : int
+        Significant digits of the numbers that are written.
     """
     z = matrix.to_numpy(dtype=float)
     if not z.size or not np.isfinite(z).any():
@@ -107,7 +109,7 @@ def matrix_heatmap(
         xgap=2 if small else 0, ygap=2 if small else 0, showscale=not small,
     )  # fmt: skip
     if small:
-        written = [[number(v, scale=top) for v in line] for line in z]
+        written = [[number(v, digits=digits, scale=top) for v in line] for line in z]
         heat.update(text=written, texttemplate="%{text}", textfont_size=12)
     fig = go.Figure(heat)
     square = matrix.shape[0] == matrix.shape[1]

@@ -14,7 +14,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from openreml_core.covariance import Correlation, FactorAnalytic, ScaledCorrelation, Separable, Structure
+from openreml_core.covariance import (
+    AR1,
+    AR2,
+    Correlation,
+    FactorAnalytic,
+    ScaledCorrelation,
+    Separable,
+    Structure,
+    Toeplitz,
+)
 from openreml_core.covariance.spatial import Spatial
 from openreml_core.errors import ModelError, did_you_mean
 from openreml_core.inference.few_rows import correlation_matrix, labelled
@@ -116,9 +125,9 @@ class FittedMatrices:
         ranges = self._theta(name)[-spatial.n_parameters :]
         curves = []
         for c, r in enumerate(ranges):
-            d = torch.linspace(0.0, float(spatial.squared[c].max().sqrt()), _POINTS, dtype=torch.float64)
+            d = torch.linspace(0.0, float(spatial.squared[:, c].max().sqrt()), _POINTS, dtype=torch.float64)
             curve = {"direction": c + 1 if len(ranges) > 1 else 0, "distance": d.numpy()}
-            curves.append(pd.DataFrame({**curve, "correlation": spatial.of(d / r).numpy()}))
+            curves.append(pd.DataFrame({**curve, "correlation": spatial.of((d / r).square()).numpy()}))
         return pd.concat(curves, ignore_index=True)
 
     def _place(self, name: str) -> int:
@@ -141,8 +150,8 @@ class FittedMatrices:
 
 def _by_lag(factor: Correlation, rho: Tensor, most: int) -> dict[int, float] | None:
     """Correlation at each lag that occurs, up to the ``most``-th; None where it is no function of the lag."""
-    lag = getattr(factor, "lag", None)
-    if lag is None:
+    if not isinstance(factor, AR1 | AR2 | Toeplitz):
         return None
-    c, lags = factor.matrix(rho), lag.to(torch.int64)
-    return {h: float(c[lags == h][0]) for h in sorted(set(lags.flatten().tolist()))[: most + 1]}
+    values = factor.values(rho).tolist()
+    lags = factor.lags.long().tolist() if isinstance(factor, AR1) else list(range(len(values)))
+    return dict(list(zip(lags, values, strict=True))[: most + 1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.app.driver import JOHN_ALPHA, goto, links, opened, settled, sound, start, study, text, write
+from tests.app.driver import JOHN_ALPHA, goto, links, opened, sound, start, study, text, write
 
 
 def model(sample: str = "john_alpha"):

@@ -23,6 +23,7 @@ from openreml_core.covariance import (
     Toeplitz,
     Unstructured,
 )
+from openreml_core.covariance.structure import stacked
 from tests.contracts.models import differences
 
 ABCD = ["a", "b", "c", "d"]
@@ -110,7 +111,16 @@ class TestStructure:
         assert bool(torch.isfinite(found).all())
         step = structure.typical(torch.ones(structure.size, dtype=torch.float64))
         torch.testing.assert_close(found, differences(structure.matrix, theta, step), rtol=1e-7, atol=1e-8)
-        torch.testing.assert_close(found, Structure.derivative(structure, theta), rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(
+            found, stacked(Structure.derivatives(structure, theta), structure.size), rtol=1e-10, atol=1e-12
+        )
+
+    def test_gradient_is_the_derivatives_paired(self, structure, theta):
+        torch.manual_seed(4)
+        m = torch.randn(structure.size, structure.size, dtype=torch.float64)  # not symmetric: <M, dSigma> all the same
+        expected = (structure.derivative(theta) * m).sum(dim=(1, 2))
+        torch.testing.assert_close(structure.gradient(theta, m), expected, rtol=1e-10, atol=1e-11)
+        torch.testing.assert_close(Structure.gradient(structure, theta, m), expected, rtol=1e-10, atol=1e-11)
 
     def test_curvature_by_autograd_and_differences(self, structure, theta):
         torch.manual_seed(6)
