@@ -33,6 +33,7 @@ from openreml_core.covariance import (
     Unstructured,
 )
 from openreml_core.design import RandomDesign
+from openreml_core.design.columns import level_text
 from openreml_core.errors import DataError, FormulaError
 from openreml_core.model import Residual as ResidualPart
 from openreml_core.notation import Residual, ResidualFactor, ResidualTerm
@@ -204,7 +205,7 @@ def _section_structure(factors: list[ResidualFactor], places: pd.DataFrame, term
     """Sigma over the distinct positions of a section, a row of ``places`` each."""
     if len(factors) == 1:
         factor = factors[0]
-        names = [str(v) for v in places[factor.variables[0]]]
+        names = [level_text(v) for v in places[factor.variables[0]]]
         order = int(dict(factor.options).get("k", 1))
         whole: dict[str, Callable[[], Structure]] = {
             "us": lambda: Unstructured(names),

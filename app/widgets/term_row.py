@@ -56,8 +56,8 @@ def _row(study: Study, i: int, names: list[str], changed: Callable[[Study], None
         args=(study,),
         help="How the effects of one level vary together. Choose a factor among the effects to see those over its levels.",
     )
-    left, right = st.columns(2)
     where, measured = over(structure), numbers(data)
+    left, right = (st, st) if where == "parts" else st.columns(2)
     if where == "positions":
         _choices(left, i, "positions", "of the positions", measured, "Columns with places as numbers: x, or x and y.", args)
     elif where == "column":
@@ -77,8 +77,7 @@ def _row(study: Study, i: int, names: list[str], changed: Callable[[Study], None
     if where != "columns":
         optional = " (optional)" if where == "column" else ""
         group = value(key(i, "group")) or []
-        place = st if where == "parts" else right
-        place.multiselect(
+        right.multiselect(
             f"over the levels of{optional}" if where != "column" else f"for each{optional}",
             list(dict.fromkeys([*names, *group])),
             key=seed(key(i, "group"), []),

@@ -51,7 +51,7 @@ def matrix_thumbnail(matrix: pd.DataFrame, *, size: int = 128) -> go.Figure:
         [lines(f"{plain(r)}, {plain(c)}", number(v, digits=2, scale=top)) for c, v in zip(names, line, strict=True)]
         for r, line in zip(names, z, strict=True)
     ]
-    gap = 1 if len(z) <= 20 else 0
+    gap = 1 if len(z) <= WRITTEN else 0
     heat = go.Heatmap(
         z=z, hovertext=hover, hoverinfo="text", showscale=False, xgap=gap, ygap=gap, hoverongaps=False, **_limits(z)
     )
