@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+from openreml_core.by_hand import CovarianceFit, fit_covariance
 from openreml_core.design import Design, build_design
 from openreml_core.errors import ConvergenceError, DataError, FitCancelled, FormulaError, ModelError
 from openreml_core.fit import MixedModelFit
@@ -43,6 +44,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ConvergenceError",
+    "CovarianceFit",
     "DataError",
     "Design",
     "FitCancelled",
@@ -65,6 +67,7 @@ __all__ = [
     "describe_design",
     "describe_structure",
     "fit",
+    "fit_covariance",
     "guess_roles",
     "load",
     "load_sample",

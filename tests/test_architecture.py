@@ -38,7 +38,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("figures",),
     ("report", "storage"),
     ("fit",),
-    ("fitting", "preview"),
+    ("fitting", "preview", "by_hand"),
     ("__init__",),
     ("cli",),
     ("__main__",),
