@@ -24,6 +24,7 @@ from openreml_core.inference import (
     coefficient_table,
     component_table,
     covariance_table,
+    dimension_table,
     natural_estimates,
 )
 from openreml_core.model import MixedModel
@@ -289,6 +290,10 @@ class MixedModelFit:
         position = self._position(term)
         sigma = self.variance_matrix(self.random_terms[position]).to_numpy()
         return blup_table(self._model.terms[position], self._predicted[position], sigma, level)
+
+    def effective_dimensions(self) -> pd.DataFrame:
+        """How many effects' worth of the data each part explains: term, effects, dimension; the dimensions add up to n."""
+        return dimension_table(self.estimates)
 
     def fitted(self, random: bool = True) -> pd.Series:
         """X b + offset, and Z u^ with it when ``random``; indexed as the rows used."""

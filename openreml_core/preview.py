@@ -131,7 +131,7 @@ def preview(
             {
                 "term": t.name,
                 "structure": t.structure.keyword,
-                "effects": ", ".join(t.structure.names),
+                "effects": _shortened(t.structure.names),
                 "levels": len(t.levels),
                 "parameters": t.structure.n_parameters,
             }
@@ -157,17 +157,25 @@ def preview(
     )
 
 
+def _shortened(names: Sequence[str], most: int = 12) -> str:
+    """Names side by side, many of them by the first, the last and their number."""
+    return ", ".join(names) if len(names) <= most else f"{names[0]}, ..., {names[-1]} ({len(names)})"
+
+
 def parameter_lines(model: MixedModel) -> tuple[str, ...]:
     """One line per variance parameter, in words."""
     lines = []
     for term in model.terms:
         for q in term.structure.natural:
             name1, name2 = (n.replace("(Intercept)", "the intercept") for n in (q.name1, q.name2))
-            if q.kind == "variance":
+            if term.structure.keyword in ("spl", "spl2d"):
+                lines.append(f"variance of {term.name}, {len(term.levels) * term.structure.size} effects")
+            elif q.kind == "variance":
                 effect = "" if not name1 or (term.structure.size == 1 and q.name1 == "(Intercept)") else f" of {name1}"
-                lines.append(f"variance{effect} between the {len(term.levels)} levels of {term.name}")
+                between = f" between the {len(term.levels)} levels" if len(term.levels) > 1 else ""
+                lines.append(f"variance{effect}{between} of {term.name}")
             else:
-                pair = f" of {name1} and {name2}" if name2 else f" {q.label}" if q.label else f" of {name1}"
+                pair = f" of {name1} and {name2}" if name2 else _labelled(q) if q.label else f" of {name1}"
                 lines.append(f"{q.kind}{pair} over the levels of {term.name}")
     for part in model.residuals:
         lines += [_residual_line(part.name, q) for q in part.structure.natural]
@@ -181,5 +189,10 @@ def _residual_line(name: str, q: NaturalParameter) -> str:
     if q.kind == "variance":
         own = "" if q.name1 in ("", "units") else f" of {q.name1}"
         return f"residual variance{own or (' of the units' if base == 'units' else '')}{where}"
-    pair = f" of {q.name1} and {q.name2}" if q.name2 else f" {q.label}" if q.label else f" of {q.name1}"
+    pair = f" of {q.name1} and {q.name2}" if q.name2 else _labelled(q) if q.label else f" of {q.name1}"
     return f"{q.kind}{pair} of the residual{where}"
+
+
+def _labelled(q: NaturalParameter) -> str:
+    """A parameter's own name behind its kind, unless it is no more than its kind."""
+    return "" if q.label == q.kind else f" {q.label}"

@@ -7,9 +7,12 @@ from openreml_core.covariance.cholesky import CholeskyStructure, Diagonal, Unstr
 from openreml_core.covariance.components import BlockResidual, GroupedTerm, IndependentResidual
 from openreml_core.covariance.correlation import Correlation
 from openreml_core.covariance.factor_analytic import FactorAnalytic
+from openreml_core.covariance.kronecker_structure import KroneckerStructure
+from openreml_core.covariance.placed import PlacedTerm
 from openreml_core.covariance.scaled import ScaledCorrelation
 from openreml_core.covariance.separable import Separable
 from openreml_core.covariance.serial import AR1, AR2, Toeplitz
+from openreml_core.covariance.smooth import SmoothTerm
 from openreml_core.covariance.spatial import Exponential, Gaussian, Matern, Spherical
 from openreml_core.covariance.structure import NaturalParameter, Structure
 from openreml_core.covariance.symmetric import Equicorrelation, Independent
@@ -29,10 +32,13 @@ __all__ = [
     "GroupedTerm",
     "Independent",
     "IndependentResidual",
+    "KroneckerStructure",
     "Matern",
     "NaturalParameter",
+    "PlacedTerm",
     "ScaledCorrelation",
     "Separable",
+    "SmoothTerm",
     "Spherical",
     "Structure",
     "Toeplitz",

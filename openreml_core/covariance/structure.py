@@ -33,7 +33,7 @@ class NaturalParameter:
     name1, name2 : str
         The effect it belongs to, or the pair of them (``name2`` is empty for a variance).
     scales : bool
-        Whether it is proportional to the residual variance (variances and covariances are, correlations are not).
+        Whether it grows with the residual variance (variances and covariances do, correlations do not).
     label : str
         Its name within its term where that is not ``kind(name1, name2)``: ``"ar1(row).rho"``.
     """
@@ -43,6 +43,11 @@ class NaturalParameter:
     name2: str = ""
     scales: bool = True
     label: str = ""
+
+    @property
+    def degree(self) -> float:
+        """The power of the residual variance that it is proportional to: a loading is on the scale of the response itself."""
+        return (0.5 if self.kind == "loading" else 1.0) if self.scales else 0.0
 
 
 class Structure(ABC):

@@ -1,10 +1,11 @@
-"""What is concluded from the estimates: coefficients, variance components, BLUPs, fitted matrices."""
+"""What is concluded from the estimates: coefficients, components, BLUPs, effective dimensions, fitted matrices."""
 
 from __future__ import annotations
 
 from openreml_core.inference.blups import blup_table
 from openreml_core.inference.coefficients import DDF, coefficient_table, covariance_table
 from openreml_core.inference.components import NaturalEstimates, component_table, natural_estimates
+from openreml_core.inference.dimensions import dimension_table
 from openreml_core.inference.few_rows import correlation_matrix, labelled, rows_covariance, telling_rows
 from openreml_core.inference.matrices import FittedMatrices
 
@@ -17,6 +18,7 @@ __all__ = [
     "component_table",
     "correlation_matrix",
     "covariance_table",
+    "dimension_table",
     "labelled",
     "natural_estimates",
     "rows_covariance",

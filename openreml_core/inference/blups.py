@@ -12,16 +12,18 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from openreml_core.covariance import GroupedTerm
+from openreml_core.covariance import PlacedTerm
 from openreml_core.engines import RandomEffects
+from openreml_core.model import RandomPart
 
 
-def blup_table(term: GroupedTerm, effects: RandomEffects, sigma: np.ndarray, level: float = 0.95) -> pd.DataFrame:
+def blup_table(term: RandomPart, effects: RandomEffects, sigma: np.ndarray, level: float = 0.95) -> pd.DataFrame:
     """The table of ``fit.random_effects(term)``: a row per level and effect.
 
     Parameters
     ----------
-    term : GroupedTerm
+    term : random part of a model
+        Of a spatial term the rows are the positions that each level has; a spline's levels are its effects.
     effects : RandomEffects
     sigma : array of shape (k, k)
         The term's covariance matrix on the scale of the data.
@@ -36,7 +38,7 @@ def blup_table(term: GroupedTerm, effects: RandomEffects, sigma: np.ndarray, lev
     with np.errstate(divide="ignore", invalid="ignore"):
         reliability = np.where(variance > 0, np.clip(1 - error_variance / variance, 0.0, 1.0), 0.0)
     half = stats.norm.ppf(0.5 + level / 2) * spread
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "level": np.repeat(np.array(term.levels, dtype=object), k),
             "effect": np.tile(np.array(term.structure.names, dtype=object), q),
@@ -47,3 +49,4 @@ def blup_table(term: GroupedTerm, effects: RandomEffects, sigma: np.ndarray, lev
             "reliability": reliability,
         }
     )
+    return table[term.occurs.reshape(-1).numpy()].reset_index(drop=True) if isinstance(term, PlacedTerm) else table
