@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
@@ -61,7 +62,7 @@ class CrossProducts:
         ends = np.searchsorted(self.section, np.arange(self.sections + 1))
         return tuple(
             sparse.csr_array((self.value[a:b], (self.row[a:b], self.column[a:b])), shape=shape)
-            for a, b in zip(ends[:-1], ends[1:], strict=True)
+            for a, b in pairwise(ends.tolist())
         )
 
     def times(self, x: np.ndarray) -> np.ndarray:
