@@ -69,9 +69,7 @@ class Elimination:
         """Which border columns each level meets: level * Q + column, in order."""
         row, column = self.cross.row, self.cross.column
         side = self.is_inner[row] & ~self.is_inner[column]
-        met = np.zeros((int(self.level.max()) + 1) * self.cross.size if side.any() else 0, dtype=bool)
-        met[self.level[row[side]] * self.cross.size + column[side]] = True
-        return np.flatnonzero(met)
+        return np.unique(self.level[row[side]] * self.cross.size + column[side])
 
     @property
     def cost(self) -> float:

@@ -111,6 +111,7 @@ class HendersonEngine:
     """
 
     name = "henderson"
+    exact_is_cheap = False
 
     def __init__(self, model: MixedModel, cross: CrossProducts | None = None, eliminate: int | None = None) -> None:
         self.model = model

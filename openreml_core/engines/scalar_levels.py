@@ -11,6 +11,7 @@ K is sparse and, where N is fixed, computed once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,6 +22,9 @@ from torch import Tensor
 
 from openreml_core.engines.elimination import Elimination
 from openreml_core.engines.levels import Factors
+
+#: Beyond so many pairs K would take too much memory: N_cb is then multiplied densely, some levels at a time.
+MOST_PAIRS = 3e7
 
 
 class ScalarLevels:
@@ -44,10 +48,14 @@ class ScalarLevels:
         out = np.empty(len(row), dtype=np.int64)
         out[within] = level[row[within]]
         key = level[row[~within]] * self.elimination.cross.size + column[~within]
-        rank = np.zeros(self.size * self.elimination.cross.size, dtype=np.int64)
-        rank[self.elimination.meetings] = np.arange(len(self.level))
-        out[~within] = self.size + rank[key]
+        out[~within] = self.size + np.searchsorted(self.elimination.meetings, key)
         return out
+
+    @cached_property
+    def few_pairs(self) -> bool:
+        """Whether K finds room."""
+        counts = np.bincount(self.level, minlength=self.size).astype(float)
+        return bool((counts * (counts + 1)).sum() / 2 <= MOST_PAIRS)
 
     @cached_property
     def pairs(self) -> tuple[np.ndarray, np.ndarray, sparse.csr_array]:
@@ -66,26 +74,73 @@ class ScalarLevels:
         return first[order], second[order], k
 
     def prepare(self, entries: Tensor) -> Meetings:
-        first, second, k = self.pairs
         square, side = entries[: self.size], entries[self.size : self.entries]
-        value = side.numpy()
-        meeting = sparse.csr_array((value, (self.level, self.column)), shape=(self.size, self.width))
-        products = sparse.csr_array((value[first] * value[second], k.indices, k.indptr), shape=k.shape)
-        return Meetings(self, square, side, meeting, products)
+        meeting = sparse.csr_array((side.numpy(), (self.level, self.column)), shape=(self.size, self.width))
+        return Meetings(self, square, side, meeting)
 
 
 @dataclass(frozen=True, eq=False)
 class Meetings:
-    """N_cc (size,), N_cb as a ragged list and as a sparse matrix (size, B), and K (B^2, size)."""
+    """N_cc (size,), and N_cb as a ragged list and as a sparse matrix (size, B)."""
 
     levels: ScalarLevels
     square: Tensor
     side: Tensor
     meeting: sparse.csr_array
-    products: sparse.csr_array
 
     def at(self, factors: Factors) -> ScalarSolved:
         return ScalarSolved(self, float(factors[self.levels.term][0, 0]))
+
+    @cached_property
+    def _products(self) -> sparse.csr_array:
+        """K."""
+        first, second, k = self.levels.pairs
+        value = self.side.numpy()
+        return sparse.csr_array((value[first] * value[second], k.indices, k.indptr), shape=k.shape)
+
+    def _portions(self) -> Iterator[tuple[slice, Tensor]]:
+        """N_cb densely, some levels at a time."""
+        step = max(2**22 // self.levels.width, 1)
+        for start in range(0, self.levels.size, step):
+            where = slice(start, min(start + step, self.levels.size))
+            yield where, torch.from_numpy(self.meeting[where].toarray())
+
+    def weighed(self, weight: Tensor) -> Tensor:
+        """N_bc diag(weight) N_cb, (B, B)."""
+        width = self.levels.width
+        if not self.levels.few_pairs:
+            out = torch.zeros(width, width, dtype=torch.float64)
+            for where, n in self._portions():
+                out.addmm_(n.T, weight[where][:, None] * n)
+            return out
+        upper = torch.from_numpy(self._products @ weight.numpy()).reshape(width, width)
+        return upper + upper.T - torch.diag(upper.diagonal())
+
+    def through(self, t: Tensor) -> Tensor:
+        """sum_ij N_gi T_ij N_gj of every level, (size,), for T (B + 1, B + 1)."""
+        width = self.levels.width
+        t = t[:width, :width]
+        if not self.levels.few_pairs:
+            return torch.cat([((n @ t) * n).sum(dim=1) for _, n in self._portions()])
+        upper = 2 * t
+        upper.diagonal().mul_(0.5)
+        return torch.from_numpy(self._products.T @ upper.reshape(-1).numpy())
+
+    def across(self, t: Tensor) -> Tensor:
+        """sum_j N_gj T_ji for every level g and every i that it meets, as the ragged list has them."""
+        level, column = self.levels.level, self.levels.column
+        if not self.levels.few_pairs:
+            width, parts = self.levels.width, []
+            for where, n in self._portions():
+                mine = slice(*np.searchsorted(level, [where.start, where.stop]).tolist())
+                parts.append((n @ t[:width, :width])[level[mine] - where.start, column[mine]])
+            return torch.cat(parts)
+        first, second, _ = self.levels.pairs
+        value, met = self.side.numpy(), t.numpy()[column[first], column[second]]
+        out = np.bincount(first, weights=met * value[second], minlength=len(value))
+        apart = first != second
+        out += np.bincount(second[apart], weights=(met * value[first])[apart], minlength=len(value))
+        return torch.from_numpy(out)
 
 
 class ScalarSolved:
@@ -97,9 +152,7 @@ class ScalarSolved:
         #: lambda^2 / d
         self.ratio = scale**2 / self.d
         self.log_det = float(self.d.log().sum())
-        width = self.levels.width
-        upper = torch.from_numpy(n.products @ self.ratio.numpy()).reshape(width, width)
-        self.absorbed = upper + upper.T - torch.diag(upper.diagonal())
+        self.absorbed = n.weighed(self.ratio)
 
     def _cb(self, x: Tensor) -> Tensor:
         return torch.from_numpy(self.n.meeting @ x.numpy())
@@ -122,27 +175,14 @@ class ScalarSolved:
     def back(self, border: Tensor) -> Tensor:
         return -self.ratio[:, None] * self._cb(border)
 
-    def _through(self, t: Tensor) -> Tensor:
-        """sum_ij N_gi T_ij N_gj of every level."""
-        width = self.levels.width
-        upper = 2 * t[:width, :width]
-        upper.diagonal().mul_(0.5)
-        return torch.from_numpy(self.n.products.T @ upper.reshape(-1).numpy())
-
     def traces(self, t: Tensor) -> dict[int, Tensor]:
-        zpz = self.square / self.d - self._through(t) / self.d.square()
+        zpz = self.square / self.d - self.n.through(t) / self.d.square()
         return {self.levels.term: zpz.sum().reshape(1, 1)}
 
     def level_blocks(self, t: Tensor) -> dict[int, Tensor]:
-        blocks = self.ratio + self.ratio.square() * self._through(t)
+        blocks = self.ratio + self.ratio.square() * self.n.through(t)
         return {self.levels.term: blocks[:, None, None]}
 
     def on_pattern(self, t: Tensor) -> Tensor:
-        first, second, _ = self.levels.pairs
-        column, value = self.levels.column, self.n.side.numpy()
-        met = t.numpy()[column[first], column[second]]
-        across = np.bincount(first, weights=met * value[second], minlength=len(value))
-        apart = first != second
-        across += np.bincount(second[apart], weights=(met * value[first])[apart], minlength=len(value))
-        side = -self.ratio[torch.from_numpy(self.levels.level)] * torch.from_numpy(across)
+        side = -self.ratio[torch.from_numpy(self.levels.level)] * self.n.across(t)
         return torch.cat([self.level_blocks(t)[self.levels.term][:, 0, 0], side])
