@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from openreml_core.covariance import GroupedTerm
-from openreml_core.design import Design, RandomDesign, build_design
+from openreml_core.design import Design, build_design
 from openreml_core.errors import DataError, ModelError, did_you_mean
 from openreml_core.model import MixedModel
 from openreml_core.notation import Residual, parse_residual
 from openreml_core.relationship import Relationship, relationship_matrix
-from openreml_core.structures import random_structure, residual_parts
+from openreml_core.structures import random_term, residual_parts
 
 METHODS = {"reml": "REML", "ml": "ML"}
 
@@ -135,28 +134,13 @@ def assemble(
         y=torch.from_numpy(y),
         X=torch.from_numpy(np.array(design.X, dtype=np.float64)),
         fixed_names=tuple(design.fixed_names),
-        terms=tuple(_term(r, (relationships or {}).get(":".join(r.group))) for r in design.random),
+        terms=tuple(random_term(r, (relationships or {}).get(":".join(r.group))) for r in design.random),
         residuals=residual_parts(residual, design.frame, weights),
         method=method,
         profiled=profiled and residual.is_plain,
     )
     _check_size(model, design)
     return model
-
-
-def _term(random: RandomDesign, relationship: Relationship | None) -> GroupedTerm:
-    levels, kernel = tuple(random.levels), None
-    if relationship is not None:
-        relationship = relationship.ordered(levels)
-        levels, kernel = relationship.labels, torch.from_numpy(np.array(relationship.matrix, dtype=np.float64))
-    return GroupedTerm(
-        name=random.name,
-        structure=random_structure(random),
-        levels=levels,
-        codes=torch.from_numpy(np.array(random.codes, dtype=np.int64)),
-        basis=torch.from_numpy(np.array(random.basis, dtype=np.float64)),
-        kernel=kernel,
-    )
 
 
 def _check_size(model: MixedModel, design: Design) -> None:

@@ -19,10 +19,19 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from openreml_core.covariance import BlockResidual, GroupedTerm, IndependentResidual, NaturalParameter
+from openreml_core.covariance import (
+    BlockResidual,
+    GroupedTerm,
+    IndependentResidual,
+    NaturalParameter,
+    PlacedTerm,
+    SmoothTerm,
+    WholeCovariance,
+)
 
-Residual = IndependentResidual | BlockResidual
-Component = GroupedTerm | Residual
+Residual = IndependentResidual | BlockResidual | WholeCovariance
+RandomPart = GroupedTerm | PlacedTerm | SmoothTerm
+Component = RandomPart | Residual
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +46,7 @@ class MixedModel:
         Fixed effects' design, of full column rank.
     fixed_names : tuple of str
         Names of X's columns.
-    terms : tuple of GroupedTerm
+    terms : tuple of GroupedTerm, PlacedTerm or SmoothTerm
         The random terms Z_t (Sigma_t (x) I) Z_t'.
     residuals : tuple of IndependentResidual or BlockResidual
         The parts of R: one variance, sections, a structure and its nugget.
@@ -50,7 +59,7 @@ class MixedModel:
     y: Tensor
     X: Tensor
     fixed_names: tuple[str, ...]
-    terms: tuple[GroupedTerm, ...]
+    terms: tuple[RandomPart, ...]
     residuals: tuple[Residual, ...]
     method: str = "reml"
     profiled: bool = True
@@ -157,6 +166,9 @@ class MixedModel:
         names = []
         for component, q in self.natural:
             pair = f"({q.name1}{', ' + q.name2 if q.name2 else ''})"
+            if not component:
+                names.append(q.label)
+                continue
             names.append(f"{component}.{q.label or (q.kind if sizes[component] == 1 else q.kind + pair)}")
         return tuple(names)
 
@@ -168,7 +180,7 @@ class MixedModel:
         """All natural parameters on the scale of the data, in the order of ``parameter_names``."""
         out = []
         for component, part in zip(self.components, self.split(theta), strict=True):
-            scales = torch.tensor([sigma2 if q.scales else 1.0 for q in component.structure.natural], dtype=part.dtype)
+            scales = torch.tensor([sigma2**q.degree for q in component.structure.natural], dtype=part.dtype)
             out.append(scales * component.structure.natural_values(part))
         if self.profiled:
             out.append(torch.tensor([sigma2], dtype=self.y.dtype))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from openreml_core.assembly import build_model
 from openreml_core.covariance import NaturalParameter
+from openreml_core.design import Design
 from openreml_core.engines import choose_engine
+from openreml_core.errors import ModelError
+from openreml_core.inference import labelled, rows_covariance, telling_rows
 from openreml_core.model import MixedModel
-from openreml_core.notation import Formula, latex, parse_residual
+from openreml_core.notation import Formula, Residual, latex, parse_residual
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,9 @@ class ModelPreview:
     engine : str
         Which engine will fit it.
     warnings : tuple of str
+    design : Design
+    model : MixedModel
+    residual : Residual
     """
 
     formula: Formula
@@ -50,6 +56,36 @@ class ModelPreview:
     latex: str
     engine: str
     warnings: tuple[str, ...]
+    design: Design = field(repr=False)
+    model: MixedModel = field(repr=False)
+    residual: Residual = field(repr=False)
+
+    def covariance(self, part: str = "all", most: int = 60) -> pd.DataFrame | None:
+        """V of the first rows, related rows together, at the values that the search starts from.
+
+        Scaled to the variance that the fixed effects alone leave, so that it can be read before anything is estimated.
+
+        Parameters
+        ----------
+        part : {"all", "residual"}
+            V, or its part R.
+        most : int
+            Rows.
+
+        Returns
+        -------
+        DataFrame of shape (m, m), named by what places a row; None where a structure is too large for a look.
+        """
+        if part not in ("all", "residual"):
+            raise ModelError(f"part={part!r} is not known.", hint="Choose 'all' or 'residual'.")
+        model = self.model
+        rows, names = telling_rows(self.design, self.residual, most)
+        wanted = model.residuals if part == "residual" else model.all_components
+        v = rows_covariance(model, model.start(), 1.0, rows, wanted)
+        if v is None:
+            return None
+        scale = model.typical_deviation**2 / float(v.diagonal().mean())
+        return labelled(scale * v, names)
 
 
 def preview(
@@ -95,7 +131,7 @@ def preview(
             {
                 "term": t.name,
                 "structure": t.structure.keyword,
-                "effects": ", ".join(t.structure.names),
+                "effects": _shortened(t.structure.names),
                 "levels": len(t.levels),
                 "parameters": t.structure.n_parameters,
             }
@@ -115,7 +151,15 @@ def preview(
         latex=latex(design.formula, residual=parse_residual(residual), related=tuple(relationship or ())),
         engine=choose_engine(engine, model).name,
         warnings=tuple(design.warnings),
+        design=design,
+        model=model,
+        residual=parse_residual(residual),
     )
+
+
+def _shortened(names: Sequence[str], most: int = 12) -> str:
+    """Names side by side, many of them by the first, the last and their number."""
+    return ", ".join(names) if len(names) <= most else f"{names[0]}, ..., {names[-1]} ({len(names)})"
 
 
 def parameter_lines(model: MixedModel) -> tuple[str, ...]:
@@ -124,11 +168,14 @@ def parameter_lines(model: MixedModel) -> tuple[str, ...]:
     for term in model.terms:
         for q in term.structure.natural:
             name1, name2 = (n.replace("(Intercept)", "the intercept") for n in (q.name1, q.name2))
-            if q.kind == "variance":
+            if term.structure.keyword in ("spl", "spl2d"):
+                lines.append(f"variance of {term.name}, {len(term.levels) * term.structure.size} effects")
+            elif q.kind == "variance":
                 effect = "" if not name1 or (term.structure.size == 1 and q.name1 == "(Intercept)") else f" of {name1}"
-                lines.append(f"variance{effect} between the {len(term.levels)} levels of {term.name}")
+                between = f" between the {len(term.levels)} levels" if len(term.levels) > 1 else ""
+                lines.append(f"variance{effect}{between} of {term.name}")
             else:
-                pair = f" of {name1} and {name2}" if name2 else f" {q.label}" if q.label else f" of {name1}"
+                pair = f" of {name1} and {name2}" if name2 else _labelled(q) if q.label else f" of {name1}"
                 lines.append(f"{q.kind}{pair} over the levels of {term.name}")
     for part in model.residuals:
         lines += [_residual_line(part.name, q) for q in part.structure.natural]
@@ -142,5 +189,10 @@ def _residual_line(name: str, q: NaturalParameter) -> str:
     if q.kind == "variance":
         own = "" if q.name1 in ("", "units") else f" of {q.name1}"
         return f"residual variance{own or (' of the units' if base == 'units' else '')}{where}"
-    pair = f" of {q.name1} and {q.name2}" if q.name2 else f" {q.label}" if q.label else f" of {q.name1}"
+    pair = f" of {q.name1} and {q.name2}" if q.name2 else _labelled(q) if q.label else f" of {q.name1}"
     return f"{q.kind}{pair} of the residual{where}"
+
+
+def _labelled(q: NaturalParameter) -> str:
+    """A parameter's own name behind its kind, unless it is no more than its kind."""
+    return "" if q.label == q.kind else f" {q.label}"

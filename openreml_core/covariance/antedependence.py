@@ -26,7 +26,7 @@ class Antedependence(Structure):
 
     keyword = "ante"
 
-    def __init__(self, names: Sequence[str], order: int = 1) -> None:
+    def __init__(self, names: Sequence[str] | int, order: int = 1) -> None:
         super().__init__(names)
         if not 1 <= order < max(len(self.names), 2):
             raise ValueError(f"order {order} for {len(self.names)} levels")

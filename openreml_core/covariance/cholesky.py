@@ -33,8 +33,9 @@ class CholeskyStructure(Structure):
     def pattern(self) -> tuple[list[int], list[int]]:
         """Rows and columns of the free elements of L, diagonal included."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str] | int, *, log: bool = False) -> None:
         super().__init__(names)
+        self.log = log
         rows, columns = self.pattern()
         self.rows, self.columns = torch.tensor(rows), torch.tensor(columns)
         self._on_diagonal = self.rows == self.columns
@@ -54,35 +55,46 @@ class CholeskyStructure(Structure):
 
     def factor(self, theta: Tensor) -> Tensor:
         """L(theta), (k, k) lower triangular."""
-        return torch.zeros(self.size, self.size, dtype=theta.dtype).index_put((self.rows, self.columns), theta)
+        elements = torch.where(self._on_diagonal, theta.exp(), theta) if self.log else theta
+        return torch.zeros(self.size, self.size, dtype=theta.dtype).index_put((self.rows, self.columns), elements)
+
+    def _slopes(self, theta: Tensor) -> Tensor:
+        """dL / d theta of each element."""
+        return torch.where(self._on_diagonal, theta.exp(), 1.0) if self.log else torch.ones_like(theta)
 
     def start(self, scale: Tensor) -> Tensor:
-        return torch.where(self._on_diagonal, scale[self.rows], torch.zeros((), dtype=scale.dtype))
+        diagonal = scale[self.rows].log() if self.log else scale[self.rows]
+        return torch.where(self._on_diagonal, diagonal, torch.zeros((), dtype=scale.dtype))
 
     def matrix(self, theta: Tensor) -> Tensor:
         factor = self.factor(theta)
         return factor @ factor.T
 
     def derivatives(self, theta: Tensor) -> Iterator[Tensor]:
-        factor = self.factor(theta)
-        for a, b in zip(self.rows.tolist(), self.columns.tolist(), strict=True):
+        factor, slopes = self.factor(theta), self._slopes(theta)
+        for a, b, slope in zip(self.rows.tolist(), self.columns.tolist(), slopes, strict=True):
             half = torch.zeros(self.size, self.size, dtype=theta.dtype)
-            half[a] = factor[:, b]
+            half[a] = slope * factor[:, b]
             yield half + half.T
 
     def gradient(self, theta: Tensor, m: Tensor) -> Tensor:
-        return ((m + m.T) @ self.factor(theta))[self.rows, self.columns]
+        return self._slopes(theta) * ((m + m.T) @ self.factor(theta))[self.rows, self.columns]
 
     def curvature(self, theta: Tensor, m: Tensor) -> Tensor:
         same_column = self.columns[:, None] == self.columns[None, :]
-        return (m + m.T)[self.rows[:, None], self.rows[None, :]] * same_column
+        out = (m + m.T)[self.rows[:, None], self.rows[None, :]] * same_column
+        if not self.log:
+            return out
+        # L_aa = exp(theta_aa) bends too: its second derivative is its first.
+        slopes = self._slopes(theta)
+        return slopes[:, None] * out * slopes + torch.diag(self.gradient(theta, m) * self._on_diagonal)
 
     def natural_values(self, theta: Tensor) -> Tensor:
         return self.matrix(theta)[self.rows, self.columns]
 
     def typical(self, scale: Tensor) -> Tensor:
         # An off-diagonal element L_ab multiplies the same effect as L_aa: it has row a's scale.
-        return scale[self.rows]
+        return torch.where(self._on_diagonal, 0.5, scale[self.rows]) if self.log else scale[self.rows]
 
     def natural_derivatives(self, theta: Tensor) -> Iterator[Tensor]:
         for a, b in zip(self.rows.tolist(), self.columns.tolist(), strict=True):
@@ -94,7 +106,12 @@ class CholeskyStructure(Structure):
         sigma = torch.zeros(self.size, self.size, dtype=values.dtype)
         sigma[self.rows, self.columns] = values
         sigma[self.columns, self.rows] = values
-        return semidefinite_factor(sigma)[self.rows, self.columns]
+        elements = semidefinite_factor(sigma)[self.rows, self.columns]
+        if not self.log:
+            return elements
+        if not bool((elements[self._on_diagonal] > 0).all()):
+            raise ValueError("the matrix is not positive definite")
+        return torch.where(self._on_diagonal, elements.clamp_min(1e-300).log(), elements)
 
     def em_update(self, theta: Tensor, sigma: Tensor) -> Tensor:
         return self.from_natural(sigma[self.rows, self.columns])
@@ -119,6 +136,8 @@ class CholeskyStructure(Structure):
         return bool((self.factor(theta).diagonal().abs() < tolerance * scale).any())
 
     def settle(self, theta: Tensor, scale: Tensor, tolerance: float = 1e-4) -> Tensor:
+        if self.log:
+            return theta
         factor = self.factor(theta)
         factor = torch.where(factor.norm(dim=1, keepdim=True) < tolerance * scale[:, None], 0.0, factor)
         diagonal = factor.diagonal()
@@ -132,7 +151,7 @@ class CholeskyStructure(Structure):
 class Unstructured(CholeskyStructure):
     """``us``: a variance for every effect and a covariance for every pair; k (k + 1) / 2 parameters.
 
-        Sigma = L L',   L lower triangular
+        Sigma = L L',   L lower triangular; with ``log=True`` its diagonal is free as a logarithm (never singular)
 
     Examples
     --------

@@ -27,7 +27,7 @@ class FactorAnalytic(Structure):
     reduced : bool
     """
 
-    def __init__(self, names: Sequence[str], factors: int = 1, *, reduced: bool = False) -> None:
+    def __init__(self, names: Sequence[str] | int, factors: int = 1, *, reduced: bool = False) -> None:
         super().__init__(names)
         if not 1 <= factors <= len(self.names):
             raise ValueError(f"{factors} factors for {len(self.names)} effects")
@@ -122,6 +122,13 @@ class FactorAnalytic(Structure):
             return out
         specific = theta[self._loadings :].abs()
         return torch.cat([out, torch.where(specific < tolerance * scale, 0.0, specific)])
+
+
+class ReducedRank(FactorAnalytic):
+    """``rr``: L L' alone, of rank ``factors``."""
+
+    def __init__(self, names: Sequence[str] | int, factors: int = 1) -> None:
+        super().__init__(names, factors, reduced=True)
 
 
 def _at(a: int, value: float, size: int) -> Tensor:

@@ -35,7 +35,7 @@ class ScaledCorrelation(Structure):
     curvature_weight = 0.5
 
     def __init__(
-        self, names: Sequence[str], correlation: Correlation, *, heterogeneous: bool = False, prefix: str = ""
+        self, names: Sequence[str] | int, correlation: Correlation, *, heterogeneous: bool = False, prefix: str = ""
     ) -> None:
         super().__init__(names)
         self.correlation = correlation
@@ -147,11 +147,10 @@ class ScaledCorrelation(Structure):
         low, high = self.correlation.bounds()
         unit = self.start(scale)[: self._variances]
         zero = (s.abs() < tolerance * unit).tolist()
-        # A correlation within 1e-3 of its bound, or one that has no variance to act on.
-        near = (
-            (rho - low < 1e-3 * (1 + low.abs())) & low.isfinite() & (self.correlation.kind == "correlation")
-        ).tolist()
-        far = ((high - rho < 1e-3) & high.isfinite() & (self.correlation.kind == "correlation")).tolist()
+        # A correlation within 1e-3 of its bound, a range within 1 % of where its search ends.
+        ranges = self.correlation.kind == "range"
+        near = (rho < 1.01 * low if ranges else rho - low < 1e-3 * (1 + low.abs())).tolist()
+        far = (rho > 0.99 * high if ranges else high - rho < 1e-3).tolist()
         marks = ["at zero" if z else "" for z in zero]
         for at_low, at_high in zip(near, far, strict=True):
             marks.append("no variance" if all(zero) else "at its bound" if at_low or at_high else "")

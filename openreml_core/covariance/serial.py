@@ -10,14 +10,19 @@ on ar2.)
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from openreml_core.covariance.correlation import Correlation
+from openreml_core.covariance.structure import labels_of
 
 
-def lags(positions: Tensor) -> Tensor:
-    """|t_a - t_b|, (k, k) whole numbers."""
+def lags(positions: Any) -> Tensor:
+    """|t_a - t_b|, (k, k) whole numbers, of positions or of 0 to k - 1 for a number k or a factor's k levels."""
+    if not isinstance(positions, Tensor):
+        positions = torch.arange(len(labels_of(positions)))
     whole = positions.to(torch.int64)
     return (whole[:, None] - whole[None, :]).abs()
 
@@ -27,8 +32,8 @@ class AR1(Correlation):
 
     Parameters
     ----------
-    positions : Tensor of shape (k,)
-        Whole numbers; only their differences matter.
+    positions : Tensor of shape (k,), int or factor
+        Whole numbers, of which only the differences matter; or how many there are, one after the other.
 
     Examples
     --------
@@ -39,9 +44,14 @@ class AR1(Correlation):
 
     keyword = "ar1"
 
-    def __init__(self, positions: Tensor) -> None:
-        met, pattern = torch.unique(lags(positions), return_inverse=True)
-        super().__init__(pattern.reshape(len(positions), -1))
+    def __init__(self, positions: Any) -> None:
+        whole = lags(positions)
+        longest = int(whole.max()) if whole.numel() else 0
+        if longest <= 4 * len(whole):
+            met, pattern = torch.arange(longest + 1), whole
+        else:  # wide gaps: only the lags that occur
+            met, pattern = torch.unique(whole, return_inverse=True)
+        super().__init__(pattern.reshape(whole.shape))
         self.lags = met.to(torch.float64)
 
     def values(self, rho: Tensor) -> Tensor:
@@ -68,7 +78,7 @@ class AR2(Correlation):
     keyword = "ar2"
     labels = ("rho1", "partial2")
 
-    def __init__(self, positions: Tensor) -> None:
+    def __init__(self, positions: Any) -> None:
         super().__init__(lags(positions))
         self.longest = int(self.pattern.max()) if self.pattern.numel() else 0
 
@@ -91,9 +101,9 @@ class Toeplitz(Correlation):
 
     keyword = "toep"
 
-    def __init__(self, size: int) -> None:
-        super().__init__(lags(torch.arange(size)))
-        self.labels = tuple(f"rho{lag}" for lag in range(1, size))
+    def __init__(self, size: Any) -> None:
+        super().__init__(lags(torch.arange(size) if isinstance(size, int) else size))
+        self.labels = tuple(f"rho{lag}" for lag in range(1, self.size))
 
     def values(self, rho: Tensor) -> Tensor:
         return torch.cat([torch.ones(1, dtype=rho.dtype), rho])

@@ -16,7 +16,9 @@ so that only the derivatives of the correlation in q are each structure's own.
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,7 +33,7 @@ class Spatial(Correlation):
 
     Parameters
     ----------
-    positions : Tensor of shape (k, c)
+    positions : tensor, array or DataFrame of shape (k, c)
         Coordinates.
     aniso : bool
         Whether every coordinate has its own range.
@@ -39,13 +41,17 @@ class Spatial(Correlation):
 
     kind = "range"
 
-    def __init__(self, positions: Tensor, *, aniso: bool = False) -> None:
-        positions = positions.to(torch.float64).reshape(len(positions), -1)
+    def __init__(self, positions: Any, *, aniso: bool = False) -> None:
+        array = positions if isinstance(positions, Tensor) else torch.from_numpy(np.array(positions, dtype=np.float64))
+        positions = array.to(torch.float64).reshape(len(array), -1)
         squared = (positions[:, None, :] - positions[None, :, :]).square()
         if not aniso:
             squared = squared.sum(dim=-1, keepdim=True)
         unit = squared.amax().clamp_min(1e-300) * 10.0**-DIGITS
-        _, pattern = torch.unique((squared / unit).round().reshape(-1, squared.shape[-1]), dim=0, return_inverse=True)
+        pattern = torch.zeros(1, dtype=torch.int64)
+        for one in (squared / unit).round().reshape(-1, squared.shape[-1]).T:
+            met, place = torch.unique(one, return_inverse=True)
+            _, pattern = torch.unique(pattern * len(met) + place, return_inverse=True)
         super().__init__(pattern.reshape(len(positions), -1))
         #: Squared distances by coordinate, (L, c), a row for each that occurs.
         self.squared = torch.zeros(int(pattern.max()) + 1, squared.shape[-1], dtype=torch.float64)
@@ -153,7 +159,7 @@ class Matern(Spatial):
 
     keyword = "matern"
 
-    def __init__(self, positions: Tensor, *, nu: float = 1.5, aniso: bool = False) -> None:
+    def __init__(self, positions: Any, *, nu: float = 1.5, aniso: bool = False) -> None:
         if nu not in (0.5, 1.5, 2.5):
             raise ValueError("nu is 0.5, 1.5 or 2.5")
         super().__init__(positions, aniso=aniso)

@@ -17,9 +17,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+
+from openreml_core.errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class NaturalParameter:
     name1, name2 : str
         The effect it belongs to, or the pair of them (``name2`` is empty for a variance).
     scales : bool
-        Whether it is proportional to the residual variance (variances and covariances are, correlations are not).
+        Whether it grows with the residual variance (variances and covariances do, correlations do not).
     label : str
         Its name within its term where that is not ``kind(name1, name2)``: ``"ar1(row).rho"``.
     """
@@ -44,14 +50,19 @@ class NaturalParameter:
     scales: bool = True
     label: str = ""
 
+    @property
+    def degree(self) -> float:
+        """The power of the residual variance that it is proportional to: a loading is on the scale of the response itself."""
+        return (0.5 if self.kind == "loading" else 1.0) if self.scales else 0.0
+
 
 class Structure(ABC):
     """A covariance matrix Sigma(theta) of named effects.
 
     Parameters
     ----------
-    names : sequence of str
-        The k effects the rows and columns stand for.
+    names : sequence of str, int or factor
+        The k effects the rows and columns stand for: their names, their number, or a column whose levels they are.
     """
 
     #: Weight of the parameters' curvature in the optimiser's step: 1 where Sigma is quadratic in theta and linear in
@@ -60,8 +71,8 @@ class Structure(ABC):
     #: How formulas and tables call it.
     keyword: str = ""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = tuple(names)
+    def __init__(self, names: Sequence[str] | int) -> None:
+        self.names = labels_of(names)
 
     @property
     def size(self) -> int:
@@ -158,6 +169,22 @@ class Structure(ABC):
         return reverse_curvature(self.matrix, theta, m)
 
 
+def labels_of(size: Any) -> tuple[str, ...]:
+    """Names of rows: those given, 1 to k for a number k, the levels of a factor (a table's column or an array)."""
+    if isinstance(size, int | np.integer) and not isinstance(size, bool):
+        if size < 1:
+            raise ModelError(f"A size of {size} makes no matrix.", hint="Give a whole number from 1 on.")
+        return tuple(str(i + 1) for i in range(size))
+    if isinstance(size, pd.Series | pd.Categorical | np.ndarray):
+        column = pd.Series(size).dropna()
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            return tuple(str(v) for v in column.cat.remove_unused_categories().cat.categories)
+        return tuple(str(v) for v in sorted(column.unique()))
+    if isinstance(size, Sequence) and not isinstance(size, str):
+        return tuple(str(v) for v in size)
+    raise ModelError(f"{size!r} is no size.", hint="Give a number, the names of the rows, or a factor.")
+
+
 def stacked(matrices: Iterator[Tensor], size: int) -> Tensor:
     """Matrices (size, size) as one array, (0, size, size) where there are none."""
     held = list(matrices)
@@ -167,14 +194,23 @@ def stacked(matrices: Iterator[Tensor], size: int) -> Tensor:
 def forward_derivatives(function: Callable[[Tensor], Tensor], theta: Tensor) -> Iterator[Tensor]:
     """d function / d theta_k for one k after the other: as much memory as one value and one tangent."""
     for direction in torch.eye(len(theta), dtype=theta.dtype):
-        yield torch.func.jvp(function, (theta,), (direction,))[1]
+        yield along(function, theta, direction)
+
+
+def along(function: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> Tensor:
+    """The derivative of a function at x along a direction, by forward-mode autograd."""
+    with forward_ad.dual_level():
+        value, tangent = forward_ad.unpack_dual(function(forward_ad.make_dual(x, direction)))
+        return torch.zeros_like(value) if tangent is None else tangent
 
 
 def reverse_gradient(function: Callable[[Tensor], Tensor], theta: Tensor, m: Tensor) -> Tensor:
     """<M, d function / d theta>, (m,)."""
     leaf = theta.detach().requires_grad_()
-    (slope,) = torch.autograd.grad((m * function(leaf)).sum(), leaf, allow_unused=True, materialize_grads=True)
-    return slope
+    value = function(leaf)
+    if not value.requires_grad:
+        return torch.zeros_like(theta)
+    return torch.autograd.grad(value, leaf, m, allow_unused=True, materialize_grads=True)[0]
 
 
 def reverse_curvature(function: Callable[[Tensor], Tensor], theta: Tensor, m: Tensor) -> Tensor:

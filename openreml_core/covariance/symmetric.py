@@ -5,10 +5,13 @@ C_ab = rho for a != b,   -1 / (k - 1) < rho < 1
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from openreml_core.covariance.correlation import EDGE, Correlation
+from openreml_core.covariance.structure import labels_of
 
 
 class Equicorrelation(Correlation):
@@ -24,8 +27,8 @@ class Equicorrelation(Correlation):
 
     keyword = "cs"
 
-    def __init__(self, size: int) -> None:
-        super().__init__(1 - torch.eye(size, dtype=torch.int64))
+    def __init__(self, size: Any) -> None:
+        super().__init__(1 - torch.eye(len(labels_of(size)), dtype=torch.int64))
 
     def values(self, rho: Tensor) -> Tensor:
         return torch.cat([torch.ones(1, dtype=rho.dtype), rho])
@@ -50,8 +53,8 @@ class Independent(Correlation):
     keyword = "id"
     labels = ()
 
-    def __init__(self, size: int) -> None:
-        super().__init__(1 - torch.eye(size, dtype=torch.int64))
+    def __init__(self, size: Any) -> None:
+        super().__init__(1 - torch.eye(len(labels_of(size)), dtype=torch.int64))
 
     def values(self, rho: Tensor) -> Tensor:
         return torch.tensor([1.0, 0.0], dtype=torch.float64)

@@ -19,9 +19,11 @@ from openreml_core.design.checks import (
 from openreml_core.design.coding import Coding
 from openreml_core.design.columns import is_numeric
 from openreml_core.design.contrasts import contrast_named
+from openreml_core.design.effects import INTERCEPT
 from openreml_core.design.evaluate import Coded, Variable
 from openreml_core.design.finite import check_finite
-from openreml_core.design.random import INTERCEPT, random_designs
+from openreml_core.design.linear import with_linear_parts
+from openreml_core.design.random import random_designs
 from openreml_core.design.rank import independent_columns
 from openreml_core.design.rows import complete_rows
 from openreml_core.design.table import Table
@@ -95,6 +97,7 @@ def build_design(
             hint="missing='drop' leaves such rows out.",
         )
     table = whole.kept(keep, used)
+    read = with_linear_parts(read, table)
 
     asked = {str(name): contrast_named(kind, str(name)) for name, kind in (contrasts or {}).items()}
     y = check_response(read, table)

@@ -142,7 +142,8 @@ def fixed_warnings(
         if expression.is_column and _looks_like_codes(value):
             name = expression.names[0]
             slopes = {n for term in formula.random for factors in term.terms for f in factors for n in f.names}
-            if name not in slopes:
+            smooth = {n for term in formula.random if term.is_smooth for n in term.positions}
+            if name not in slopes | smooth:
                 found = ", ".join(f"{number:g}" for number in np.unique(value))
                 warnings.append(
                     f"{name} holds the whole numbers {found} and is used as a number; "

@@ -119,3 +119,6 @@ class Engine(Protocol):
 
     def random_fit(self, at: Any) -> Tensor:
         """sum_t Z_t u^_t, (n,)."""
+
+    def effective_dimensions(self, at: Any) -> Sequence[float]:
+        """tr(V_t P) of every random term and part of the residual; with p they add up to n."""

@@ -133,7 +133,7 @@ class MarginalEngine:
         py = at.project(model.centred[:, None])[:, 0] / at.sigma2
         variates = []
         for c, part in zip(model.components, model.split(at.theta), strict=True):
-            scales = torch.tensor([1.0 if q.scales else at.sigma2 for q in c.structure.natural], dtype=py.dtype)
+            scales = torch.tensor([at.sigma2 ** (1 - q.degree) for q in c.structure.natural], dtype=py.dtype)
             variates.append(scales * c.working_variates(c.structure.natural_derivatives(part), py))
         if model.profiled:
             variates.append(model.residuals[0].apply(torch.ones(1, 1, dtype=py.dtype), py[:, None]))
@@ -211,3 +211,8 @@ class MarginalEngine:
         for term, part in zip(model.terms, model.split(at.theta), strict=False):
             out += term.apply(term.structure.matrix(part), py)[:, 0]
         return out
+
+    def effective_dimensions(self, at: DenseEvaluation) -> tuple[float, ...]:
+        """tr(V_t P): sigma2 in V_t and 1 / sigma2 in P cancel."""
+        p, parts = at.projection, zip(self.model.all_components, self.model.relative(at.theta), strict=True)
+        return tuple(float((component.pair(p) * sigma).sum()) for component, sigma in parts)

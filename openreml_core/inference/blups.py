@@ -12,16 +12,18 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from openreml_core.covariance import GroupedTerm
+from openreml_core.covariance import PlacedTerm
 from openreml_core.engines import RandomEffects
+from openreml_core.model import RandomPart
 
 
-def blup_table(term: GroupedTerm, effects: RandomEffects, sigma: np.ndarray, level: float = 0.95) -> pd.DataFrame:
+def blup_table(term: RandomPart, effects: RandomEffects, sigma: np.ndarray, level: float = 0.95) -> pd.DataFrame:
     """The table of ``fit.random_effects(term)``: a row per level and effect.
 
     Parameters
     ----------
-    term : GroupedTerm
+    term : random part of a model
+        Of a spatial term the rows are the positions that each level has; a spline's levels are its effects.
     effects : RandomEffects
     sigma : array of shape (k, k)
         The term's covariance matrix on the scale of the data.
@@ -29,17 +31,36 @@ def blup_table(term: GroupedTerm, effects: RandomEffects, sigma: np.ndarray, lev
         Coverage of the interval.
     """
     q, k = effects.blup.shape
-    blup = effects.blup.numpy().reshape(-1)
-    spread = effects.conditional.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt().numpy().reshape(-1)
-    error_variance = effects.prediction.diagonal(dim1=1, dim2=2).numpy().reshape(-1)
-    variance = np.tile(np.diag(sigma), q)
+    table = blup_frame(
+        np.repeat(np.array(term.levels, dtype=object), k),
+        np.tile(np.array(term.structure.names, dtype=object), q),
+        effects.blup.numpy().reshape(-1),
+        effects.conditional.diagonal(dim1=1, dim2=2).numpy().reshape(-1),
+        effects.prediction.diagonal(dim1=1, dim2=2).numpy().reshape(-1),
+        np.tile(np.diag(sigma), q),
+        level,
+    )
+    return table[term.occurs.reshape(-1).numpy()].reset_index(drop=True) if isinstance(term, PlacedTerm) else table
+
+
+def blup_frame(
+    levels: np.ndarray,
+    effects: np.ndarray,
+    blup: np.ndarray,
+    conditional: np.ndarray,
+    prediction: np.ndarray,
+    variance: np.ndarray,
+    level: float,
+) -> pd.DataFrame:
+    """A row per effect (m,): u^, sqrt Var[u | y], the interval and 1 - Var[u^ - u] / Var[u]."""
+    spread = np.sqrt(np.clip(conditional, 0.0, None))
     with np.errstate(divide="ignore", invalid="ignore"):
-        reliability = np.where(variance > 0, np.clip(1 - error_variance / variance, 0.0, 1.0), 0.0)
+        reliability = np.where(variance > 0, np.clip(1 - prediction / variance, 0.0, 1.0), 0.0)
     half = stats.norm.ppf(0.5 + level / 2) * spread
     return pd.DataFrame(
         {
-            "level": np.repeat(np.array(term.levels, dtype=object), k),
-            "effect": np.tile(np.array(term.structure.names, dtype=object), q),
+            "level": levels,
+            "effect": effects,
             "blup": blup,
             "std_error": spread,
             "lower": blup - half,

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from openreml_core.covariance import IndependentResidual
 from openreml_core.model import Component
@@ -18,6 +20,10 @@ from openreml_core.reml import Estimates
 
 #: Mark of a parameter about which the data say nothing.
 UNKNOWN = "not identified"
+
+#: Kinds of parameters that variance is made of, and the share of value x dSigma / d value that is theirs.
+_PARTS = {"variance": 1.0, "covariance": 1.0, "specific variance": 1.0, "innovation variance": 1.0, "loading": 0.5}
+_VARIANCES = ("variance", "specific variance", "innovation variance")
 
 COLUMNS = ["group", "structure", "name1", "name2", "kind", "estimate", "std_error", "std_dev", "percent", "bound"]
 
@@ -86,20 +92,22 @@ def component_table(estimates: Estimates, natural: NaturalEstimates) -> pd.DataF
     sigmas = model.sigmas(at.theta, at.sigma2)
     total = sum(float((c.average * s).sum()) for c, s in zip(model.all_components, sigmas, strict=True))
     rows, position = [], 0
-    for component in model.all_components:
+    parts = model.split(at.theta)
+    if model.profiled:
+        parts = (*parts, torch.ones(1, dtype=at.theta.dtype))
+    for component, part in zip(model.all_components, parts, strict=True):
         m = component.structure.n_parameters
-        rows += _rows(component, natural, slice(position, position + m))
+        rows += _rows(component, natural, slice(position, position + m), _shares(component, part, at.sigma2))
         position += m
     table = pd.DataFrame(rows, columns=COLUMNS)
     table["percent"] = 100 * table["percent"] / total if total > 0 else np.nan
     return table
 
 
-def _rows(component: Component, natural: NaturalEstimates, here: slice) -> list[dict[str, object]]:
+def _rows(component: Component, natural: NaturalEstimates, here: slice, share: list[float]) -> list[dict[str, object]]:
     structure, values = component.structure, natural.values[here]
     covariance, bounds = natural.covariance[here, here], natural.bounds[here]
     error = np.sqrt(np.diag(covariance))
-    share = _shares(component, values)
     keyword = "id" if isinstance(component, IndependentResidual) else structure.keyword
     rows: list[dict[str, object]] = []
     where = {(q.name1, q.name2): i for i, q in enumerate(structure.natural)}
@@ -114,7 +122,7 @@ def _rows(component: Component, natural: NaturalEstimates, here: slice) -> list[
                 "kind": q.kind,
                 "estimate": values[i],
                 "std_error": error[i],
-                "std_dev": np.sqrt(values[i]) if q.kind.endswith("variance") and values[i] >= 0 else np.nan,
+                "std_dev": np.sqrt(values[i]) if q.kind in _VARIANCES and values[i] >= 0 else np.nan,
                 "percent": share[i],
                 "bound": bounds[i],
             }
@@ -150,21 +158,18 @@ def _rows(component: Component, natural: NaturalEstimates, here: slice) -> list[
     return rows
 
 
-def _shares(component: Component, values: np.ndarray) -> list[float]:
-    """What each natural parameter adds to the variance of the average row; NaN for what has no part of its own."""
-    names = list(component.structure.names)
-    cross = component.average.numpy()
-    place = {name: a for a, name in enumerate(names)}
-    out = []
-    for q, value in zip(component.structure.natural, values, strict=True):
-        if q.kind == "variance" and q.name1 not in place:
-            out.append(value * float(np.trace(cross)))
-        elif q.kind in ("variance", "specific variance"):
-            out.append(value * cross[place[q.name1], place[q.name1]])
-        elif q.kind == "covariance":
-            out.append(2 * value * cross[place[q.name1], place[q.name2]])
-        elif q.kind == "loading":
-            out.append(value**2 * cross[place[q.name1], place[q.name1]])
-        else:
+def _shares(component: Component, theta: Tensor, sigma2: float) -> list[float]:
+    """What each natural parameter adds to the variance of the average row; NaN for what has no part of its own.
+
+    Sigma is homogeneous in its variances and covariances, of degree 1, and of degree 2 in loadings, so that the parts
+    value x dSigma / d value (half of that for loadings) add up to it.
+    """
+    structure, out = component.structure, []
+    values = structure.natural_values(theta).tolist()
+    for q, value, slope in zip(structure.natural, values, structure.natural_derivatives(theta), strict=True):
+        if q.kind not in _PARTS:
             out.append(np.nan)
+        else:
+            # The derivative in a variance at zero may be none.
+            out.append(sigma2 * _PARTS[q.kind] * value * float((component.average * slope).sum()) if value else 0.0)
     return out

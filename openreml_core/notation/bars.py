@@ -1,4 +1,13 @@
-"""Random terms: ``(1 | gen)``, ``(Days || Subject)``, ``us(0 + county | gen)``, ``kron(us(a), ar1(t) | animal)``."""
+"""Random terms: ``(1 | gen)``, ``(Days || Subject)``, ``us(0 + county | gen)``, ``kron(us(a), ar1(t) | animal)``.
+
+Spatial structures take positions, ``exp(0 + pos(x, y) | block)``; bare columns, ``exp(0 + time | animal)``, are positions too.
+``spl(x)`` stands for the curve's bend, and brings the straight line x into the fixed part unless x is there.
+``spl(x | gen)`` is what each level's curve bends beyond the common one, all with one variance; it holds no level and no slope
+of gen, for which ``(x | gen)`` stands beside it. ``spl2d(row, col)`` is a surface: it brings row, col and row:col into
+the fixed part, and five random parts, f(row), f(col), f(row):col, row:f(col) and f(row):f(col), with a variance each.
+In ``kron(...)`` the first structure with variances of its own has them on the scale of the data; in the others the first
+variance is 1, so that correlations are all that is left of ar1 or cs. Columns in it are factors, numbers too.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from openreml_core.errors import FormulaError, did_you_mean
 from openreml_core.notation.algebra import Terms, expand
-from openreml_core.notation.structures import STRUCTURES, OptionValue, read_options, spell_options
+from openreml_core.notation.structures import SPATIAL, STRUCTURES, OptionValue, read_options, spell_options
 from openreml_core.notation.tokens import Token, call, inside, quote, render, split
 
 MAX_GROUPING = 20
@@ -57,6 +66,19 @@ class RandomTerm:
         """The grouping factors joined: ``"rep:block"``."""
         return ":".join(self.group)
 
+    @property
+    def is_smooth(self) -> bool:
+        """Whether the term is a spline, ``spl`` or ``spl2d``."""
+        return self.structure in _NEED_NO_BAR
+
+    @property
+    def name(self) -> str:
+        """What tables call the term: its grouping, a spline by what it is a function of: ``"spl(x)"``, ``"spl(x | gen)"``."""
+        if not self.is_smooth:
+            return self.group_name
+        of = ", ".join(self.positions)
+        return f"{self.structure}({of} | {self.group_name})" if self.group else f"{self.structure}({of})"
+
     def option(self, name: str, default: OptionValue | None = None) -> OptionValue | None:
         """Return the value of an option, or `default` where it is not given."""
         return dict(self.options).get(name, default)
@@ -104,11 +126,12 @@ def parse_random(piece: Sequence[Token], columns: Collection[str] = ()) -> list[
     if len(pieces) == 2 and not group:
         raise FormulaError(f"'{shown}' names no grouping factor right of its bar.")
     term = RandomTerm(shown, structure, "", (), options=read_options(items, structure, shown))
+    if structure == "spl2d" and len(pieces) == 2:
+        raise FormulaError(f"'{shown}' has a bar: a surface has no grouping.", hint="Write spl2d(row, col).")
     if structure in _NEED_NO_BAR:
         term = _surface(term, left, shown)
     elif structure == "kron":
-        term = replace(term, parts=tuple(_part(item, shown, columns) for _, item in split(left, ",")), intercept=False)
-        term = replace(term, effects=", ".join(part.text for part in term.parts))
+        term = _product(term, left, shown, columns)
     else:
         term = _with_effects(term, left, shown, columns)
     if len(pieces) == 1:
@@ -123,6 +146,11 @@ def _with_effects(term: RandomTerm, left: Sequence[Token], shown: str, columns: 
             f"'{shown}' has nothing left of its bar.", hint="Write (1 | group) for one effect per level."
         )
     places = [item for _, item in split(left, "+") if (called := call(item)) and called[0] == "pos"]
+    if places and term.structure not in SPATIAL:
+        raise FormulaError(
+            f"'{shown}' gives positions to {term.structure}, which knows no distances.",
+            hint="pos(x, y) belongs to exp, gau, sph and matern.",
+        )
     if places:
         rest = [item for _, item in split(left, "+") if item not in (*places, (Token("number", "0"),))]
         if rest or len(places) > 1:
@@ -139,6 +167,13 @@ def _with_effects(term: RandomTerm, left: Sequence[Token], shown: str, columns: 
         raise FormulaError(
             f"'{shown}' has no effect left of its bar.", hint="Write (1 | group) for one effect per level."
         )
+    if term.structure in SPATIAL:
+        if intercept or not all(len(factors) == 1 and factors[0].is_column for factors in terms):
+            raise FormulaError(
+                f"{term.structure}() in '{shown}' takes positions.",
+                hint=f"Write {term.structure}(0 + pos(x, y) | group).",
+            )
+        term = replace(term, positions=tuple(factors[0].names[0] for factors in terms))
     labels = tuple(":".join(factor.text for factor in factors) for factors in terms)
     effects = " + ".join(["1" if intercept else "0", *labels])
     return replace(
@@ -151,9 +186,10 @@ def _surface(term: RandomTerm, left: Sequence[Token], shown: str) -> RandomTerm:
     items = [item for _, item in split(left, ",")]
     wanted = 1 if term.structure == "spl" else 2
     named = [_column(item, shown) for item in items[:wanted]]
-    if len(named) < wanted:
+    if len(named) < wanted or len(set(named)) < wanted:
         raise FormulaError(
-            f"'{shown}' needs {wanted} column{'s' * (wanted > 1)}, as in spl(x | group) or spl2d(row, col)."
+            f"'{shown}' needs {'two different columns' if wanted > 1 else 'a column'}, "
+            "as in spl(x | group) or spl2d(row, col)."
         )
     options = term.options + read_options(items[wanted:], term.structure, shown)
     effects = ", ".join(quote(name) for name in named)
@@ -161,10 +197,24 @@ def _surface(term: RandomTerm, left: Sequence[Token], shown: str) -> RandomTerm:
     return replace(term, text=text, effects=effects, intercept=False, positions=tuple(named), options=options)
 
 
+def _product(term: RandomTerm, left: Sequence[Token], shown: str, columns: Collection[str]) -> RandomTerm:
+    """Read the factors of a Kronecker product."""
+    parts = tuple(_part(item, shown, columns) for _, item in split(left, ","))
+    used = [name for part in parts for name in part.columns]
+    if len(parts) < 2 or len(set(used)) < len(used):
+        twice = next((name for name in used if used.count(name) > 1), None)
+        what = f"has {twice} in two structures" if twice else "has one structure"
+        raise FormulaError(
+            f"'{shown}' {what}; a product is of two or three over different columns.",
+            hint="Write kron(us(trait), ar1(time) | animal).",
+        )
+    return replace(term, parts=parts, effects=", ".join(part.text for part in parts), intercept=False)
+
+
 def _part(item: Sequence[Token], shown: str, columns: Collection[str]) -> RandomTerm:
     """Read one factor of a Kronecker product, such as ``ar1(time)``."""
     called = call(item)
-    if called is None or called[0] not in STRUCTURES or called[0] in ("kron", "spl2d"):
+    if called is None or called[0] not in STRUCTURES or called[0] in ("kron", "known", *_NEED_NO_BAR):
         raise FormulaError(
             f"'{render(item)}' in '{shown}' is no structure.", hint="Write kron(us(trait), ar1(time) | animal)."
         )

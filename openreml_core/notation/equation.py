@@ -148,11 +148,16 @@ def _term_names(random: tuple[RandomTerm, ...]) -> list[str]:
     seen: dict[str, int] = {}
     names = []
     for term in random:
-        group = term.group_name or term.structure
-        count = seen.get(group, 0)
-        seen[group] = count + 1
-        names.append(escape(group) + "'" * count)
+        count = seen.get(term.name, 0)
+        seen[term.name] = count + 1
+        names.append(_smooth_name(term) if term.is_smooth else escape(term.name) + "'" * count)
     return names
+
+
+def _smooth_name(term: RandomTerm) -> str:
+    """Return the symbol of a spline: s(x), s_gen(x)."""
+    of = r",\,".join(escape(name) for name in term.positions)
+    return (f"s_{{{escape(term.group_name)}}}" if term.group else "s") + f"({of})"
 
 
 def _effects(random: RandomTerm, kinds: Kinds) -> list[tuple[str, str | None]] | None:
@@ -170,7 +175,12 @@ def _effects(random: RandomTerm, kinds: Kinds) -> list[tuple[str, str | None]] |
 def _random_parts(name: str, random: RandomTerm, kinds: Kinds) -> list[str]:
     effects = _effects(random, kinds)
     if effects is None:
-        if random.positions or random.parts:
+        if random.is_smooth:
+            by = rf"_{{{escape(random.group_name)}[i]}}" if random.group else ""
+            return [f"s{by}({_at_row(random.positions)})"]
+        if random.positions:
+            return [rf"{name}_{{[i]}}({_at_row(random.positions)})"]
+        if random.parts:
             return [rf"{name}_{{[i]}}"]
         within = escape(":".join(factor.label for term in random.terms for factor in term))
         return [rf"{name}_{{{within}[i],\,[i]}}"]
@@ -179,8 +189,29 @@ def _random_parts(name: str, random: RandomTerm, kinds: Kinds) -> list[str]:
     return [f"{name}_{{{place},[i]}}" + ("" if by is None else r"\," + by) for place, by in effects]
 
 
+def _at_row(columns: tuple[str, ...]) -> str:
+    return r",\,".join(escape(column) + "_{i}" for column in columns)
+
+
+def _smooth_distribution(name: str, random: RandomTerm) -> str:
+    """Return what a spline's bend is worth: a variance each for its parts."""
+    if random.structure == "spl":
+        variance = rf"\sigma^2_{{{name}}}"
+        words = r"\text{(cubic smoothing spline)}"
+        return rf"{name} &\sim \mathcal{{N}}(\mathbf{{0}},\ {variance}\,\mathbf{{K}}^{{-}}), \quad {words}"
+    row, col = (escape(column) for column in random.positions)
+    parts = [f"f({row})", f"f({col})", f"f({row}){col}", f"{row}\\,f({col})", f"f({row},{col})"]
+    each = r", \quad f \sim \mathcal{N}(\mathbf{0},\ \sigma^2_{f}\,\mathbf{K}_{f}^{-})\ \text{(P-splines)}"
+    return f"{name} &= " + " + ".join(parts) + each
+
+
 def _distribution(name: str, random: RandomTerm, kinds: Kinds) -> str:
     effects = _effects(random, kinds)
+    if random.is_smooth:
+        return _smooth_distribution(name, random)
+    if random.parts:
+        product = r" \otimes ".join(escape(part.text) for part in random.parts)
+        return rf"{name} &\sim \mathcal{{N}}(\mathbf{{0}},\ {product})"
     if random.structure == "known":
         return rf"{name} &\sim \mathcal{{N}}(\mathbf{{0}},\ \sigma^2_{{{name}}}\,\mathbf{{K}})"
     if effects is not None and len(effects) == 1:

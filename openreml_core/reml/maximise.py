@@ -12,7 +12,7 @@ from openreml_core.engines import Engine, Evaluation, NotPositiveDefinite
 from openreml_core.errors import ConvergenceError
 from openreml_core.reml.convergence import Verdict
 from openreml_core.reml.restart import other_starts
-from openreml_core.reml.search import OnIteration, Search
+from openreml_core.reml.search import OnIteration, Search, Settings
 from openreml_core.reml.trace import TraceRow
 
 #: Criterion that another start must gain to be taken.
@@ -54,6 +54,7 @@ def maximise(
     free: np.ndarray | None = None,
     on_iteration: OnIteration | None = None,
     start_sentence: str = "",
+    settings: Settings | None = None,
 ) -> Estimates:
     """Maximise the likelihood of the engine's model.
 
@@ -71,6 +72,8 @@ def maximise(
         Called with each TraceRow; returning False cancels.
     start_sentence : str
         What the trace says of the starting values, where they are not the default.
+    settings : Settings, optional
+        Tolerances and the length of steps.
 
     Returns
     -------
@@ -84,7 +87,8 @@ def maximise(
     """
     free = np.ones(engine.model.n_theta, dtype=bool) if free is None else free
     lower, upper = (b.numpy() for b in engine.model.bounds)
-    search = Search(engine, free, lower, upper, algorithm, max_iterations, on_iteration)
+    settings = settings or Settings()
+    search = Search(engine, free, lower, upper, algorithm, max_iterations, on_iteration, settings)
     at, verdict = search.run(start, why=start_sentence)
     at = settled(engine, at, free)
     if algorithm != "em":

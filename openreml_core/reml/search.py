@@ -37,6 +37,25 @@ STUBBORN = 3
 SMALLEST = 1e-10
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What a user may set of the search.
+
+    Attributes
+    ----------
+    gain : float
+        Log-likelihood that a further step may still promise when the search ends.
+    gradient : float
+        Largest scaled gradient then.
+    multiplier : float
+        What each average-information step is multiplied by; 1 is the whole step.
+    """
+
+    gain: float = convergence.GAIN
+    gradient: float = convergence.GRADIENT
+    multiplier: float = 1.0
+
+
 @dataclass
 class Search:
     """A search and its trace.
@@ -61,6 +80,7 @@ class Search:
     algorithm: str = "ai"
     max_iterations: int = 100
     on_iteration: OnIteration | None = None
+    settings: Settings = field(default_factory=Settings)
     radius: float = 1.0
     newton: bool = False
     rejected: int = 0  # steps in a row
@@ -103,18 +123,23 @@ class Search:
         low, high = np.where(self.free, self.lower, theta), np.where(self.free, self.upper, theta)
         gradient, radius = np.where(self.free, -at.score.numpy(), 0.0), 1e3 if em_now else self.radius
         try:
-            return solve_bounded(gradient, self.hessian(at), self.size(at.theta), radius, theta, low, high)
+            hessian = self.hessian(at)
+            step = solve_bounded(gradient, hessian, self.size(at.theta), radius, theta, low, high)
         except np.linalg.LinAlgError:
             raise ConvergenceError(
                 "The likelihood's derivatives are not numbers.", hint="Bring response and covariates to ordinary units."
             ) from None
+        if self.settings.multiplier == 1.0:
+            return step
+        part = self.settings.multiplier * step.step
+        return Step(part, -float(gradient @ part + 0.5 * part @ hessian @ part), step.inside)
 
     def _verdict(self, at: Evaluation, proposal: Step, em_now: bool) -> Verdict | None:
         count, steepness = self._count, self.scaled_gradient(at)
-        near = proposal.inside and proposal.gain < convergence.GAIN
+        near = proposal.inside and proposal.gain < self.settings.gain
         if near and em_now and count:
             return convergence.settled_em(count, proposal.gain)
-        if near and steepness < convergence.GRADIENT:
+        if near and steepness < self.settings.gradient:
             return convergence.optimum(count, steepness)
         if self.quiet >= 2:
             return convergence.rounding(count, steepness)

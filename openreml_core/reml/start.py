@@ -79,7 +79,7 @@ def start_theta(model: MixedModel, start: Mapping[str, Any] | None, held: Mappin
     parts = []
     for component in model.components:
         values = given.get(component.name, default[component.name])
-        scales = torch.tensor([1 / scale if q.scales else 1.0 for q in component.structure.natural], dtype=values.dtype)
+        scales = torch.tensor([scale**-q.degree for q in component.structure.natural], dtype=values.dtype)
         parts.append(component.structure.from_natural(values * scales))
     return model.join(parts)
 

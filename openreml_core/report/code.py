@@ -70,6 +70,8 @@ def _lme4(fit: Any) -> str:
     if known := _known_groups(fit):
         raise ModelError(f"lme4 cannot take the relationship matrix of {', '.join(known)}.", hint="Fit it here.")
     formula = fit.design.formula
+    if other := [term.text for term in formula.random if not term.text.startswith("(")]:
+        raise ModelError(f"lme4 cannot fit the term {other[0]}.", hint="Take the Python code.")
     words = {"C(": "factor(", "**": "^"}
     text = formula.text
     for ours, theirs in words.items():

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from openreml_core.covariance import SmoothTerm
 from openreml_core.report.words import number, p_value
 
 #: Columns of a terminal that the text keeps to; tables may be wider.
@@ -22,7 +23,7 @@ def header_lines(fit: Any) -> list[tuple[str, str]]:
     lines = [
         ("Model", fit.formula),
         ("Data", f"{fit.n_obs} rows{dropped}; fixed effects {fit.rank}"
-                 + "".join(f"; {row.term} {row.levels} levels" for row in _terms(fit).itertuples())),
+                 + "".join(f"; {words}" for words in _terms(fit))),
         ("Method", f"{METHODS[fit.method]}, {fit.engine} engine"),
         ("Criterion", f"{fit.criterion:.4f} (-2 {kind}log-likelihood)"),
         ("", f"{kind}log-likelihood {fit.loglik:.4f}, without constants {fit.loglik_asreml:.4f}"),
@@ -107,9 +108,10 @@ def summary_html(fit: Any) -> str:
     )
 
 
-def _terms(fit: Any) -> pd.DataFrame:
-    model = fit.estimates.engine.model
-    return pd.DataFrame([{"term": t.name, "levels": len(t.levels)} for t in model.terms], columns=["term", "levels"])
+def _terms(fit: Any) -> list[str]:
+    """Every random term with its number of levels; a spline has effects instead."""
+    terms = fit.estimates.engine.model.terms
+    return [f"{t.name} {len(t.levels)} {'effects' if isinstance(t, SmoothTerm) else 'levels'}" for t in terms]
 
 
 def _aligned(table: pd.DataFrame, *, left: int) -> str:

@@ -30,14 +30,19 @@ def p_value(value: float) -> str:
 
 
 def boundary_sentences(components: pd.DataFrame) -> tuple[str, ...]:
-    """A sentence for every variance at zero and every correlation at its bound."""
+    """A sentence for every variance at zero, and every correlation or range at its bound."""
     out = []
     for row in components.itertuples():
         if row.kind == "variance" and row.bound == "at zero":
-            what = row.group if row.name1 in ("(Intercept)", "units") else f"{row.name1} over {row.group}"
+            what = row.group if row.name1 in ("", "(Intercept)", "units") else f"{row.name1} over {row.group}"
             out.append(
                 f"The variance of {what} is estimated as zero: in these data it explains nothing beyond the other terms. "
                 "The fit is valid; you may leave the term out."
+            )
+        elif row.kind == "range" and row.bound == "at its bound":
+            out.append(
+                f"The {row.name1} of {row.group} is as small or as large as the search allows: in these data the correlation "
+                "does not fall with distance in a way that a range describes. Leave the coordinate or the structure out."
             )
         elif row.kind == "correlation" and str(row.bound).startswith("correlation"):
             sign = "1" if row.estimate > 0 else "-1"

@@ -12,14 +12,17 @@ from openreml_core.covariance import (
     AR1,
     BlockResidual,
     Diagonal,
+    Exponential,
     GroupedTerm,
     IndependentResidual,
+    PlacedTerm,
     ScaledCorrelation,
     Separable,
+    SmoothTerm,
     Structure,
     Unstructured,
 )
-from openreml_core.model import MixedModel
+from openreml_core.model import MixedModel, RandomPart
 
 
 def simulated(
@@ -33,6 +36,8 @@ def simulated(
     cut: float = 0.0,
     residual: str = "",
     related: bool = False,
+    spatial: int = 0,
+    smooth: int = 0,
 ) -> MixedModel:
     """A model with random covariates, unbalanced groups, and a response that has every effect in it.
 
@@ -46,20 +51,20 @@ def simulated(
         A field of plots with a nugget, correlated visits of subjects, or a variance per section.
     related : bool
         Whether the levels of each term are related, with two more levels that have no rows.
+    spatial : int
+        Number of positions of a spatial term over three blocks; rows share them, and no block has them all.
+    smooth : int
+        Number of effects of a term with a dense Z and one variance.
     """
     rng = np.random.default_rng(seed)
     x = np.column_stack([np.ones(n), rng.normal(size=(n, 2))])
     y = x @ np.array([5.0, 1.0, -2.0]) + rng.normal(size=n)
-    terms = []
+    terms: list[RandomPart] = []
     for name, structure, k, q in structures:
         codes = np.concatenate([np.arange(q), rng.integers(0, q, n - q)])
         basis = np.column_stack([np.ones(n), rng.normal(size=(n, k - 1)) * 3.0])
         y += cut * (basis * rng.normal(size=(q, k))[codes]).sum(axis=1)
-        levels, kernel = q, None
-        if related:
-            levels = q + 2
-            half = rng.normal(size=(levels, levels))
-            kernel = torch.from_numpy(half @ half.T / levels + 0.5 * np.eye(levels))
+        levels, kernel = _relationship(q, related, rng)
         terms.append(
             GroupedTerm(
                 name,
@@ -70,6 +75,18 @@ def simulated(
                 kernel,
             )
         )
+    if spatial:
+        levels, kernel = _relationship(3, related, rng)
+        places, blocks = rng.integers(0, spatial, n), np.arange(n) % 3
+        y += cut * rng.normal(size=(3, spatial))[blocks, places]
+        distance = Exponential(torch.from_numpy(rng.uniform(0, 5, (spatial, 2))), aniso=True)
+        structure = ScaledCorrelation([f"p{j}" for j in range(spatial)], distance)
+        names = tuple(f"b{j}" for j in range(levels))
+        terms.append(PlacedTerm("b", structure, names, torch.from_numpy(blocks), torch.from_numpy(places), kernel))
+    if smooth:
+        z = rng.normal(size=(n, smooth))
+        y += cut * z @ rng.normal(size=smooth)
+        terms.append(SmoothTerm("s", Diagonal([""]), tuple(f"k{j}" for j in range(smooth)), torch.from_numpy(z)))
     weights = rng.uniform(0.5, 2.0, n) if weighted else np.ones(n)
     return MixedModel(
         torch.from_numpy(y),
@@ -80,6 +97,27 @@ def simulated(
         method,
         profiled and not residual,
     )
+
+
+def _relationship(q: int, related: bool, rng: np.random.Generator) -> tuple[int, Tensor | None]:
+    """Number of levels and their relationship, where they have one."""
+    if not related:
+        return q, None
+    half = rng.normal(size=(q + 2, q + 2))
+    return q + 2, torch.from_numpy(half @ half.T / (q + 2) + 0.5 * np.eye(q + 2))
+
+
+def incidence(term: RandomPart, n: int) -> Tensor:
+    """Z (n, q, k), written out row by row."""
+    if isinstance(term, SmoothTerm):
+        return term.z[:, :, None].clone()
+    z = torch.zeros(n, len(term.levels), term.structure.size, dtype=torch.float64)
+    for row, code in enumerate(term.codes.tolist()):
+        if isinstance(term, PlacedTerm):
+            z[row, code, term.index[row]] = 1.0
+        else:
+            z[row, code] = term.basis[row]
+    return z
 
 
 def _residuals(kind: str, n: int, variance: Tensor) -> tuple[IndependentResidual | BlockResidual, ...]:
@@ -132,9 +170,7 @@ def plain_v(model: MixedModel, theta: Tensor) -> Tensor:
     parts = list(model.split(theta))
     for term, part in zip(model.terms, parts, strict=False):
         q, k = len(term.levels), term.structure.size
-        z = torch.zeros(model.n, q * k, dtype=torch.float64)
-        for row, code in enumerate(term.codes.tolist()):
-            z[row, code * k : (code + 1) * k] = term.basis[row]
+        z = incidence(term, model.n).reshape(model.n, q * k)
         kernel = torch.eye(q, dtype=torch.float64) if term.kernel is None else term.kernel
         v = v + z @ torch.kron(kernel, term.structure.matrix(part).contiguous()) @ z.T
     if model.profiled:

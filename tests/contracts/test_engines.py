@@ -7,10 +7,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from openreml_core.covariance import Diagonal, Unstructured
+from openreml_core.covariance import Diagonal, FactorAnalytic, KroneckerStructure, Unstructured
 from openreml_core.engines import MarginalEngine, NotPositiveDefinite
 from openreml_core.model import MixedModel
-from tests.contracts.models import differences, plain_criterion, plain_v, simulated
+from tests.contracts.models import differences, incidence, plain_criterion, plain_v, simulated
+
+
+def product(names: list[str]) -> KroneckerStructure:
+    """us (x) us over the four effects."""
+    places = [torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])]
+    return KroneckerStructure(names, [Unstructured(["a", "b"]), Unstructured(["c", "d"])], places)
+
 
 CASES = {
     "crossed": {},
@@ -25,6 +32,13 @@ CASES = {
     "unstructured blocks": {"residual": "blocks", "n": 27},
     "a variance per section": {"residual": "sections", "weighted": True},
     "related levels": {"related": True},
+    "factor analytic": {"structures": (("g", FactorAnalytic, 3, 8),)},
+    "product": {"structures": (("g", product, 4, 8),)},
+    "spatial": {"structures": (("g", Diagonal, 1, 5),), "spatial": 9},
+    "spatial, ml, with a nugget": {"structures": (), "spatial": 6, "residual": "ar1 + units", "n": 28, "method": "ml"},
+    "spatial, related blocks": {"structures": (), "spatial": 6, "related": True},
+    "smooth": {"smooth": 7},
+    "smooth, more effects than rows": {"structures": (), "smooth": 50, "n": 30, "profiled": False},
     "related levels, ml": {"related": True, "method": "ml"},
 }
 
@@ -130,9 +144,7 @@ def test_blups_solve_the_mixed_model_equations(model):
     blocks, precisions = [model.X], [torch.zeros(model.p, model.p, dtype=torch.float64)]
     for term, sigma in zip(model.terms, sigmas, strict=False):
         q, k = len(term.levels), term.structure.size
-        z = torch.zeros(model.n, q, k, dtype=torch.float64)
-        z[torch.arange(model.n), term.codes] = term.basis
-        blocks.append(z.reshape(model.n, q * k))
+        blocks.append(incidence(term, model.n).reshape(model.n, q * k))
         related = torch.eye(q, dtype=torch.float64) if term.kernel is None else torch.linalg.inv(term.kernel)
         precisions.append(torch.kron(related.contiguous(), torch.linalg.inv(sigma).contiguous()))
     w = torch.cat(blocks, dim=1)
@@ -171,6 +183,34 @@ def test_natural_information_is_the_transformed_one(model):
     torch.testing.assert_close(
         jacobian.T @ engine.natural_information(at) @ jacobian, at.information, rtol=1e-6, atol=1e-7
     )
+
+
+def test_natural_parameters_are_those_of_the_data_s_scale(model):
+    """Read back by its structure, what people are shown of a term is its covariance matrix in the response's units."""
+    at = MarginalEngine(model).evaluate(somewhere(model))
+    values, position = model.natural_values(at.theta, at.sigma2), 0
+    for component, sigma in zip(model.all_components, model.sigmas(at.theta, at.sigma2), strict=True):
+        structure = component.structure
+        own = values[position : position + structure.n_parameters]
+        position += structure.n_parameters
+        torch.testing.assert_close(structure.matrix(structure.from_natural(own)), sigma, rtol=1e-9, atol=1e-12)
+    assert position == len(values)
+
+
+def test_effective_dimensions_add_up_to_the_rows(model):
+    """tr(V_t P) of every part from V_t and P written out; the fixed effects are the rest (of REML; P is REML's in both)."""
+    engine = MarginalEngine(model)
+    at = engine.evaluate(somewhere(model))
+    found = engine.effective_dimensions(at)
+    assert sum(found) + model.p == pytest.approx(model.n)
+    v = at.sigma2 * plain_v(model, at.theta)
+    inverse = torch.linalg.inv(v)
+    p = inverse - inverse @ model.X @ torch.linalg.inv(model.X.T @ inverse @ model.X) @ model.X.T @ inverse
+    for term, sigma, dimension in zip(model.terms, model.sigmas(at.theta, at.sigma2), found, strict=False):
+        z = incidence(term, model.n).reshape(model.n, -1)
+        related = torch.eye(len(term.levels), dtype=torch.float64) if term.kernel is None else term.kernel
+        own = z @ torch.kron(related.contiguous(), sigma.contiguous()) @ z.T
+        assert dimension == pytest.approx(float((own * p).sum()), rel=1e-8, abs=1e-10)
 
 
 def test_a_mean_of_a_million_costs_no_digits():

@@ -15,6 +15,7 @@ from openreml_core.covariance import (
     FactorAnalytic,
     Gaussian,
     Independent,
+    KroneckerStructure,
     Matern,
     ScaledCorrelation,
     Separable,
@@ -38,6 +39,24 @@ def scaled(correlation, many: bool = False) -> Structure:
 def separable() -> Structure:
     rows, cols = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 1, 0])  # a 3 x 2 grid with two plots missing
     return scaled(Separable([AR1(torch.arange(3)), AR1(torch.arange(2))], [rows, cols], ["row.", "col."]))
+
+
+def kronecker(*factors: Structure, carrier: int = 0, missing: tuple[int, ...] = ()) -> Structure:
+    """A product over all combinations of the factors' levels but those left out."""
+    grid = torch.cartesian_prod(*[torch.arange(f.size) for f in factors]).reshape(-1, len(factors))
+    grid = grid[[row for row in range(len(grid)) if row not in missing]]
+    prefixes = [f"f{place}." for place in range(len(factors))]
+    return KroneckerStructure(
+        [str(i) for i in range(len(grid))], factors, list(grid.T), carrier=carrier, prefixes=prefixes
+    )
+
+
+def ar1(many: bool = False) -> Structure:
+    return ScaledCorrelation(["1", "2", "4"], AR1(torch.tensor([1, 2, 4])), heterogeneous=many)
+
+
+def us(*names: str) -> Structure:
+    return Unstructured(names)
 
 
 LINEAR = [
@@ -66,6 +85,16 @@ STRUCTURES = [
     pytest.param(lambda: FactorAnalytic(ABCD, 1), id="fa1"),
     pytest.param(lambda: FactorAnalytic(ABCD, 2), id="fa2"),
     pytest.param(lambda: FactorAnalytic(ABCD, 2, reduced=True), id="rr2"),
+    pytest.param(lambda: scaled(Exponential(PLACES), True), id="exph"),
+    pytest.param(lambda: scaled(Matern(PLACES, aniso=True), True), id="maternh aniso"),
+    pytest.param(lambda: kronecker(us("a", "b"), ar1()), id="kron us ar1"),
+    pytest.param(lambda: kronecker(ar1(), us("a", "b"), carrier=1), id="kron ar1 us"),
+    pytest.param(lambda: kronecker(us("a", "b"), us("c", "d")), id="kron us us"),
+    pytest.param(lambda: kronecker(ar1(True), ar1(), missing=(1, 5)), id="ar1h:ar1 with gaps"),
+    pytest.param(lambda: kronecker(Diagonal(["a", "b"]), ar1(True), missing=(2,)), id="diag:ar1h with a gap"),
+    pytest.param(lambda: kronecker(us("a", "b"), ar1(), scaled(Exponential(PLACES))), id="kron us ar1 exp"),
+    pytest.param(lambda: kronecker(FactorAnalytic(["a", "b", "c"], 1), ar1()), id="kron fa1 ar1"),
+    pytest.param(lambda: kronecker(us("a", "b"), Antedependence(["c", "d", "e"], 1)), id="kron us ante1"),
     pytest.param(lambda: Antedependence(ABCD, 1), id="ante1"),
     pytest.param(lambda: Antedependence(ABCD, 2), id="ante2"),
 ]
@@ -212,3 +241,12 @@ def test_a_correlation_of_one_is_named():
 def test_an_indefinite_matrix_is_refused():
     with pytest.raises(ValueError, match="row 2"):
         Unstructured(["a", "b"]).from_natural(torch.tensor([1.0, 2.0, 1.0], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-6, 1e6])
+def test_a_range_at_the_end_of_its_search_is_named_in_any_unit(unit):
+    structure, ones = scaled(Exponential(unit * PLACES)), torch.ones(4, dtype=torch.float64)
+    low, high = structure.bounds()
+    for end in (low[1], high[1]):
+        assert structure.boundary(torch.stack([ones[0], end]), ones) == ("", "at its bound")
+    assert structure.boundary(structure.start(ones), ones) == ("", "")

@@ -108,10 +108,9 @@ def test_missing_plots_are_not_closed_up():
         ("ar1(rwo)", "rwo"),
         ("ar1(x)", "fractions"),
         ("id(h):exp(g)", "numbers"),
-        ("us(g):us(h)", "product"),
+        ("us(g):us(h)", "41 variance parameters"),
         ("nothing(row)", "nothing"),
         ("id(g)", "how they are correlated"),
-        ("id(g):csh(h):ar1(row)", "product"),
     ],
 )
 def test_what_cannot_be_is_said(residual, said):

@@ -115,8 +115,6 @@ def test_a_level_seen_once_is_a_level(trial):
         ("(1 | genn)", "Did you mean *gen*?"),
         ("(xx | gen)", "Did you mean *x*?"),
         ("(log(x) | gen)", "log(x) has no finite value in row"),
-        ("spl(x)", "not fitted yet"),
-        ("exp(0 + pos(x, block) | rep)", "not fitted yet"),
     ],
 )
 def test_what_cannot_be_fitted_is_named(right, says, trial):

@@ -1,0 +1,180 @@
+"""The estimates of a tree of matrices: every question that can be put to a fit without a formula."""
+
+from __future__ import annotations
+
+import copy
+import math
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from openreml_core.covariance import Matrix, Propagated, Sum
+from openreml_core.errors import ModelError, did_you_mean
+from openreml_core.fit import MixedModelFit
+from openreml_core.inference import NaturalEstimates, blup_frame, correlation_matrix, natural_estimates
+
+
+class CovarianceFit(MixedModelFit):
+    """The estimates of y = X b + e, e ~ N(0, V(theta)), V a tree of matrices; what needs a formula is refused in words."""
+
+    @property
+    def tree(self) -> Matrix:
+        """The tree, its parameters set to the estimates."""
+        return self._estimated
+
+    @cached_property
+    def _estimated(self) -> Matrix:
+        tree = copy.deepcopy(self._structure.tree)
+        for path, value in self.parameters.items():
+            tree.set(path, value=value)
+        return tree
+
+    @property
+    def _structure(self) -> Any:
+        return self._model.components[0].structure
+
+    @property
+    def _addends(self) -> dict[str, Matrix]:
+        """The parts of V: the operands of a Sum on top, or the whole."""
+        tree = self._structure.tree
+        return dict(tree.operands) if isinstance(tree, Sum) else {"V": tree}
+
+    @property
+    def random_terms(self) -> tuple[str, ...]:
+        """Names of the parts Z G Z', whose effects are predicted."""
+        return tuple(name for name, node in self._addends.items() if isinstance(node, Propagated))
+
+    @property
+    def n_parameters(self) -> int:
+        """Fixed effects and free parameters of the tree."""
+        return self._model.p + self._structure.n_parameters
+
+    @cached_property
+    def _matrices(self) -> dict[str, Tensor]:
+        return self._structure.tree.tree(self.estimates.at.theta)
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the average row by the parts that are no Z G Z'."""
+        rest = [name for name in self._addends if name not in self.random_terms]
+        whole = [self._matrices[name if isinstance(self._structure.tree, Sum) else ""] for name in rest]
+        return math.sqrt(sum(float(m.diagonal().mean()) for m in whole)) if whole else 0.0
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """Natural values of all parameters by path, held ones too."""
+        return self._structure.tree.natural(self.estimates.at.theta)
+
+    @cached_property
+    def _natural(self) -> NaturalEstimates:
+        return natural_estimates(self.estimates)
+
+    @cached_property
+    def _singular_terms(self) -> tuple[str, ...]:
+        marked = zip(self._natural.names, self._natural.bounds, strict=True)
+        return tuple(dict.fromkeys(path.split("/")[0] for path, mark in marked if mark in ("at zero", "at its bound")))
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know before the numbers are used."""
+        out = list(self.design.warnings)
+        if not self.converged:
+            out.insert(0, self.message)
+        for path, mark in zip(self._natural.names, self._natural.bounds, strict=True):
+            if mark == "at zero":
+                out.append(
+                    f"{path} is estimated as zero: in these data it explains nothing beyond the other parts of V."
+                )
+            elif mark == "at its bound":
+                out.append(f"{path} is estimated at its bound: the likelihood rises towards it.")
+            elif mark:
+                out.append(f"{path} cannot be estimated: these data say nothing about it.")
+        return tuple(out)
+
+    def variance_components(self) -> pd.DataFrame:
+        """Parameters of the tree, a row each: group is the first step of the path, name1 the rest."""
+        natural, tree = self._natural, self._structure.tree
+        errors = dict(zip(natural.names, np.sqrt(np.diag(natural.covariance)), strict=True))
+        bounds = dict(zip(natural.names, natural.bounds, strict=True))
+        shares = self._shares()
+        rows = []
+        for path, p in tree.parameters.items():
+            group, _, rest = path.rpartition("/")[0].partition("/")
+            value = self.parameters[path]
+            rows.append(
+                {
+                    "group": group or "V",
+                    "structure": self._addends[group].title if group in self._addends else tree.title,
+                    "name1": "/".join(s for s in (rest, p.name) if s),
+                    "name2": "",
+                    "kind": p.kind,
+                    "estimate": value,
+                    "std_error": errors.get(path, np.nan),
+                    "std_dev": math.sqrt(value) if p.kind.endswith("variance") and value >= 0 else np.nan,
+                    "percent": shares.get(path, np.nan),
+                    "bound": "held" if p.fixed else bounds.get(path, ""),
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def _shares(self) -> dict[str, float]:
+        """Share of the average row's variance, of the parts that have one parameter and scale with it."""
+        total = float(self._matrices[""].diagonal().mean())
+        out = {}
+        for name, node in self._addends.items():
+            own = [path for path in self.parameters if path.startswith(f"{name}/")]
+            variances = [path for path in own if self._structure.tree.parameters[path].kind == "variance"]
+            if isinstance(self._structure.tree, Sum) and len(variances) == 1 and node is not None:
+                out[variances[0]] = 100 * float(self._matrices[name].diagonal().mean()) / total
+        return out
+
+    def variance_matrix(self, term: str = "", correlation: bool = False) -> pd.DataFrame:
+        """A node's matrix at the estimates, by its path in the tree (``"gen"``, ``"gen/G"``); V itself for ``""``."""
+        if term not in self._matrices:
+            raise ModelError(f"*{term}* is no node of this tree.", hint=did_you_mean(term, list(self._matrices)))
+        matrix = pd.DataFrame(self._matrices[term].numpy())
+        return correlation_matrix(matrix) if correlation else matrix
+
+    def random_effects(self, term: str | None = None, level: float = 0.95) -> pd.DataFrame:
+        """BLUPs u^ = G Z'P y of a part Z G Z', with Var[u | y] = G - G Z'V^-1 Z G at the estimated b."""
+        name = self.random_terms[self._position(term)]
+        at: Any = self.estimates.at
+        z, g = self._matrices[f"{name}/Z"], self._matrices[f"{name}/G"]
+        zg = z @ g
+        blup = zg.T @ at.project(self._model.centred[:, None])
+        conditional = g - zg.T @ at.v_inverse @ zg
+        prediction = g - zg.T @ at.project(zg)
+        node = self._addends[name].operands["Z"]
+        levels = getattr(node, "levels", None) or [str(i + 1) for i in range(z.shape[1])]
+        return blup_frame(
+            np.array([str(v) for v in levels], dtype=object),
+            np.full(len(levels), "(Intercept)", dtype=object),
+            blup[:, 0].numpy(),
+            conditional.diagonal().numpy(),
+            prediction.diagonal().numpy(),
+            g.diagonal().numpy(),
+            level,
+        )
+
+    def fitted(self, random: bool = True) -> pd.Series:
+        """X b, and Z u^ of every part Z G Z' with it when ``random``."""
+        at: Any = self.estimates.at
+        values = self._model.X @ at.beta
+        if random:
+            py = at.project(self._model.centred[:, None])[:, 0]
+            for name in self.random_terms:
+                values = values + self._matrices[name] @ py
+        return pd.Series(values.numpy(), index=self.design.index, name="fitted")
+
+    def save(self, path: Any) -> None:
+        """A tree may hold functions, which no file of this kind keeps."""
+        raise ModelError("A fit of a tree built by hand is not saved.", hint="Keep the script that builds it.")
+
+    def to_code(self, language: str = "python") -> str:
+        """There is no formula to write code from."""
+        raise ModelError(
+            "A tree built by hand has no formula to write code from.", hint="Keep the script that builds it."
+        )
