@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from openreml_core.covariance import IndependentResidual
+from openreml_core.engines.elimination import one_by_one
 from openreml_core.engines.engine import Engine
 from openreml_core.engines.henderson import HendersonEngine
 from openreml_core.engines.marginal import MarginalEngine
@@ -57,7 +58,12 @@ class Plan:
 
 def time_class(seconds: float) -> str:
     """Seconds in words that promise no more than they can keep."""
-    for limit, words in ((0.02, "milliseconds"), (0.3, "a tenth of a second"), (2, "about a second"), (20, "some seconds")):
+    for limit, words in (
+        (0.02, "milliseconds"),
+        (0.3, "a tenth of a second"),
+        (2, "about a second"),
+        (20, "some seconds"),
+    ):
         if seconds <= limit:
             return words
     return "half a minute" if seconds <= 60 else "minutes"
@@ -126,9 +132,9 @@ def _marginal(model: MixedModel) -> Plan:
 def _henderson(model: MixedModel) -> Plan:
     """Its cost if the largest term is eliminated, whose levels meet no more of the rest than they have rows."""
     sizes = [len(t.levels) * t.structure.size for t in model.terms]
-    alone = [size for size, t in zip(sizes, model.terms, strict=True) if t.kernel is None]
+    alone = [size for size, t in zip(sizes, model.terms, strict=True) if one_by_one(t)]
     border = sum(sizes) - max(alone, default=0) + model.p + 1
-    width = model.p + 1 + sum(t.structure.size for t in model.terms)
+    width = model.p + 1 + sum(t.incidence[1].shape[1] for t in model.terms)
     entries = model.n * width**2
     products = 0.0
     for size, term in zip(sizes, model.terms, strict=True):

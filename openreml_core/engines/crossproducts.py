@@ -113,13 +113,13 @@ def wide_design(model: MixedModel) -> sparse.csr_array:
     """
     n, blocks, values, start = model.n, [], [], 0
     for term in model.terms:
-        k = term.structure.size
-        blocks.append(start + term.codes.numpy()[:, None] * k + np.arange(k))
-        values.append(term.basis.numpy())
-        start += len(term.levels) * k
+        columns, entries = term.incidence
+        blocks.append(start + columns.numpy())
+        values.append(entries.numpy())
+        start += len(term.levels) * term.structure.size
     blocks.append(np.broadcast_to(start + np.arange(model.p + 1), (n, model.p + 1)))
     values.append(np.column_stack([model.X.numpy(), model.centred.numpy()]))
-    columns, entries = np.concatenate(blocks, axis=1), np.concatenate(values, axis=1)
-    kept = (entries != 0) | (columns < start)
+    places, numbers = np.concatenate(blocks, axis=1), np.concatenate(values, axis=1)
+    kept = (numbers != 0) | (places < start)
     ends = np.concatenate([[0], kept.sum(axis=1).cumsum()])
-    return sparse.csr_array((entries[kept], columns[kept], ends), shape=(n, start + model.p + 1))
+    return sparse.csr_array((numbers[kept], places[kept], ends), shape=(n, start + model.p + 1))

@@ -17,8 +17,9 @@ from functools import cached_property
 
 import numpy as np
 
+from openreml_core.covariance import SmoothTerm
 from openreml_core.engines.crossproducts import CrossProducts
-from openreml_core.model import MixedModel
+from openreml_core.model import MixedModel, RandomPart
 
 #: What an operation on small blocks costs, relative to one in a large dense matrix.
 SMALL = 8.0
@@ -82,6 +83,11 @@ class Elimination:
         return float(SMALL * (b**3 + b**2 * m + b * m**2).sum() + border**3)
 
 
+def one_by_one(term: RandomPart) -> bool:
+    """Whether a row belongs to one level of a term, and levels are unrelated: then nothing couples them but the border."""
+    return term.kernel is None and not isinstance(term, SmoothTerm)
+
+
 def choose_elimination(model: MixedModel, cross: CrossProducts, term: int | None = None) -> Elimination:
     """The cheapest elimination, or the one by the levels of ``term``."""
     sizes = tuple(t.structure.size for t in model.terms)
@@ -89,7 +95,7 @@ def choose_elimination(model: MixedModel, cross: CrossProducts, term: int | None
     nothing = Elimination(cross, np.full(cross.size, -1, dtype=np.int64), starts, sizes)
     if term is not None:
         return Elimination(cross, _nested(model, nothing, term), starts, sizes)
-    candidates = [u for u, t in enumerate(model.terms) if t.kernel is None]
+    candidates = [u for u, t in enumerate(model.terms) if one_by_one(t)]
     # The finer the grouping, the smaller the border it leaves: those of few levels are seldom worth a look.
     candidates = sorted(candidates, key=lambda u: -len(model.terms[u].levels))[:4]
     options = [nothing, *(Elimination(cross, _nested(model, nothing, u), starts, sizes) for u in candidates)]
@@ -102,7 +108,7 @@ def _nested(model: MixedModel, plain: Elimination, t: int) -> np.ndarray:
     out = np.full(cross.size, -1, dtype=np.int64)
     own = slice(starts[t], starts[t + 1])
     out[own] = np.repeat(np.arange(len(model.terms[t].levels)), sizes[t])
-    others = [u for u, term in enumerate(model.terms) if u != t and term.kernel is None]
+    others = [u for u, term in enumerate(model.terms) if u != t and one_by_one(term)]
     if not others:
         return out
     first = (cross.column >= own.start) & (cross.column < own.stop) & ((cross.column - own.start) % sizes[t] == 0)

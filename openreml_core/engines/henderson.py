@@ -22,7 +22,6 @@ r being S0's column of y. Of n x n matrices the derivatives need only
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -36,65 +35,15 @@ from openreml_core.engines.blocked_levels import BlockedLevels
 from openreml_core.engines.border import Border, SolvedBorder, border_target
 from openreml_core.engines.crossproducts import CrossProducts, cross_products
 from openreml_core.engines.elimination import choose_elimination
-from openreml_core.engines.engine import Evaluation, NotPositiveDefinite, RandomEffects
+from openreml_core.engines.engine import NotPositiveDefinite, RandomEffects
+from openreml_core.engines.equations import Equations, HendersonEvaluation
+from openreml_core.engines.places import Places
 from openreml_core.engines.scalar_levels import ScalarLevels
 from openreml_core.model import MixedModel
 
 LOG_2PI = math.log(2 * math.pi)
 #: Step of the differences of the score, in units of a parameter's size.
 STEP = 1e-4
-
-
-@dataclass(frozen=True, eq=False)
-class Equations:
-    """The equations at one theta, factorised.
-
-    Attributes
-    ----------
-    factors : tuple of Tensor
-        L_t.
-    precision : Tensor of shape (S,)
-        1 / sigma2_s of every section.
-    n_bb : Tensor of shape (B, B)
-    inner : levels.Solved
-    border : SolvedBorder
-    log_det : float
-        log|V~| (+ log|X'V~^-1X| for REML).
-    """
-
-    factors: levels.Factors
-    precision: Tensor
-    n_bb: Tensor
-    inner: levels.Solved
-    border: SolvedBorder
-    log_det: float
-
-
-@dataclass(frozen=True, eq=False)
-class HendersonEvaluation(Evaluation):
-    """An evaluation and the solved equations it came from.
-
-    Attributes
-    ----------
-    equations : Equations
-    t : Tensor of shape (B + 1, B + 1)
-        T; b's covariance over sigma2 in the rows and columns of X.
-    inner_u, inner_w : Tensor of shape (inner places,)
-        u^ and Z'P~y of the inner effects.
-    by_section : tuple of Tensor, (inner places, S), (B, S), (S,)
-        N_s e by place, and e'N_s e, with e = (-u^, -b^, 1): W'R0^-1 and R0^-1 times the residuals of each section.
-    """
-
-    equations: Equations
-    t: Tensor
-    inner_u: Tensor
-    inner_w: Tensor
-    by_section: tuple[Tensor, Tensor, Tensor]
-
-    @property
-    def border_w(self) -> Tensor:
-        """Z'P~y of the border's effects."""
-        return self.equations.border.w
 
 
 class HendersonEngine:
@@ -121,8 +70,7 @@ class HendersonEngine:
         self.border = Border(model, elimination)
         alone = len(self.inner_terms) == 1 and elimination.sizes[self.inner_terms[0]] == 1
         self.levels: levels.Levels = ScalarLevels(elimination) if alone else BlockedLevels(elimination)
-        self.is_inner = torch.from_numpy(elimination.is_inner)
-        self.place = torch.from_numpy(np.where(elimination.is_inner, self.levels.of_column, elimination.border_place))
+        self.places = Places(model, elimination, self.levels, self.border)
         row_in, column_in = elimination.is_inner[cross.row], elimination.is_inner[cross.column]
         dense, self._entries = ~row_in & ~column_in, self.levels.entries
         # Entries of N by their place in one vector: the levels' entries, then N_bb; mirror images go to the end, unused.
@@ -154,14 +102,13 @@ class HendersonEngine:
         relative = model.relative(theta)
         terms, residuals = relative[: len(model.terms)], relative[len(model.terms) :]
         precision = 1 / torch.stack([s[0, 0] for s in residuals])
-        if not bool((precision.isfinite() & (precision > 0)).all()):
+        finite = all(bool(torch.isfinite(s).all()) for s in terms)
+        if not finite or not bool((precision.isfinite() & (precision > 0)).all()):
             raise NotPositiveDefinite
         try:
             factors = tuple(semidefinite_factor(s) for s in terms)
         except ValueError:
             raise NotPositiveDefinite from None
-        if not all(bool(torch.isfinite(f).all()) for f in factors):
-            raise NotPositiveDefinite
         prepared, n_bb = self._assembled if model.profiled else self._assemble(precision)
         inner = prepared.at(factors)
         border = SolvedBorder(self.border, n_bb - inner.absorbed, factors)
@@ -191,7 +138,7 @@ class HendersonEngine:
             torch.cat([border.solution, torch.tensor([-1.0, 0.0], dtype=torch.float64)])
         )
         traces = equations.inner.traces(for_traces) | border.traces(for_traces, known_fixed=ml)
-        w = self._by_level(inner_w, border.w)
+        w = self.places.by_level(inner_w, border.w)
         pairings = []
         for u, term in enumerate(model.terms):
             own = w[u] if term.kernel is None else term.kernel @ w[u]
@@ -221,39 +168,6 @@ class HendersonEngine:
             by_section=by_section,
         )
 
-    # -- places -------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _places(self) -> list[Tensor]:
-        """Of every term the places (q, k) of its effects, among the inner ones or in the border."""
-        out = []
-        for u, term in enumerate(self.model.terms):
-            if u in self.levels.places:
-                out.append(self.levels.places[u])
-            else:
-                where = self.border.terms[u]
-                out.append(torch.arange(where.start, where.stop).reshape(-1, term.structure.size))
-        return out
-
-    def _by_level(self, inner: Tensor, border: Tensor) -> list[Tensor]:
-        """Values over the places as (q, k) or (q, k, c) for every term."""
-        return [(inner if u in self.inner_terms else border)[place] for u, place in enumerate(self._places)]
-
-    def _whole(self, inner: Tensor, border: Tensor) -> Tensor:
-        """Values over the places as values over W's columns."""
-        out = torch.empty(self.cross.size, *inner.shape[1:], dtype=torch.float64)
-        out[self.is_inner] = inner[self.place[self.is_inner]]
-        out[~self.is_inner] = border[self.place[~self.is_inner]]
-        return out
-
-    def _parted(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The reverse: x (Q, c) at the inner places and in the border."""
-        inner = torch.zeros(self.levels.size, x.shape[1], dtype=torch.float64)
-        border = torch.zeros(self.border.width, x.shape[1], dtype=torch.float64)
-        inner[self.place[self.is_inner]] = x[self.is_inner]
-        border[self.place[~self.is_inner]] = x[~self.is_inner]
-        return inner, border
-
     # -- the residual's sections --------------------------------------------------------------------------------
 
     def _by_section(self, equations: Equations, inner_u: Tensor, inner_w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -264,9 +178,9 @@ class HendersonEngine:
             over = torch.cat([border.w, torch.zeros(self.model.p, dtype=torch.float64), total])
             square = border.rss - inner_u @ inner_w - border.solution[: self.border.random] @ border.w
             return inner_w[:, None] / precision, over[:, None] / precision, square / precision
-        e = self._whole(-inner_u, torch.cat([-border.solution, torch.ones(1, dtype=torch.float64)]))
+        e = self.places.whole(-inner_u, torch.cat([-border.solution, torch.ones(1, dtype=torch.float64)]))
         times = torch.from_numpy(self.cross.times(e.numpy()))
-        return (*self._parted(times), e @ times)
+        return (*self.places.parted(times), e @ times)
 
     def _residual_pairings(
         self, equations: Equations, sigma2: float, squares: Tensor, t: Tensor, pairings: list[Tensor]
@@ -279,11 +193,16 @@ class HendersonEngine:
             for m, factor in zip(pairings, equations.factors, strict=True):
                 rest -= float((m * (factor @ factor.T)).sum())
             return [(rest * p).reshape(1, 1)]
+        trace = self._section_traces(equations, t)
+        return [x.reshape(1, 1) for x in 0.5 * (squares * p.square() / sigma2 - trace)]
+
+    def _section_traces(self, equations: Equations, t: Tensor) -> Tensor:
+        """tr(P R0_s) of every section, (S,)."""
+        p = equations.precision
         m = torch.cat([equations.inner.on_pattern(t), t[:-1, :-1].reshape(-1), torch.zeros(1, dtype=torch.float64)])
         value = self._value * self._twice * m.numpy()[self._target]
         inside = np.bincount(self.cross.section, weights=value, minlength=self.cross.sections)
-        trace = torch.from_numpy(self.cross.counts) * p - torch.from_numpy(inside) * p.square()
-        return [x.reshape(1, 1) for x in 0.5 * (squares * p.square() / sigma2 - trace)]
+        return torch.from_numpy(self.cross.counts) * p - torch.from_numpy(inside) * p.square()
 
     # -- average information ------------------------------------------------------------------------------------
 
@@ -291,7 +210,7 @@ class HendersonEngine:
         self, theta: Tensor, sigma2: float, inner_w: Tensor, border_w: Tensor, natural: bool
     ) -> tuple[Tensor, Tensor]:
         """h_k = (K (x) dSigma_k) w for every parameter of the terms, at the inner places and in the border."""
-        w = self._by_level(inner_w, border_w)
+        w = self.places.by_level(inner_w, border_w)
         inner_h, border_h = [], []
         for u, (term, part) in enumerate(zip(self.model.terms, self.model.split(theta), strict=False)):
             own = w[u] if term.kernel is None else term.kernel @ w[u]
@@ -300,7 +219,7 @@ class HendersonEngine:
                 inner = torch.zeros(self.levels.size, dtype=torch.float64)
                 border = torch.zeros(self.border.width, dtype=torch.float64)
                 scale = sigma2 if natural and not q.scales else 1.0
-                (inner if u in self.inner_terms else border)[self._places[u]] = scale * own @ d.T
+                (inner if u in self.inner_terms else border)[self.places.of_term[u]] = scale * own @ d.T
                 inner_h.append(inner)
                 border_h.append(border)
         return columns(inner_h, self.levels.size), columns(border_h, self.border.width)
@@ -389,7 +308,7 @@ class HendersonEngine:
         """dC / d theta_k = H'(K (x) dSigma_k) H, H = Z'V~^-1 X C; for a section x'N_s x / sigma2_s^2, x b's columns of M."""
         model, parts = self.model, self.model.split(at.theta)
         x_c, x_b = self._beta_columns(at)
-        h = self._by_level(*self._times(at.equations, x_c, x_b))
+        h = self.places.by_level(*self._times(at.equations, x_c, x_b))
         out = []
         for u, (term, part) in enumerate(zip(model.terms, parts, strict=False)):
             own = h[u] if term.kernel is None else torch.einsum("qj,jkp->qkp", term.kernel, h[u])
@@ -397,7 +316,7 @@ class HendersonEngine:
         if model.profiled:
             out.append(at.beta_covariance / at.sigma2)
             return torch.stack(out)
-        x = self._whole(x_c, x_b).numpy()
+        x = self.places.whole(x_c, x_b).numpy()
         precision = at.equations.precision
         for s, (residual, part) in enumerate(zip(model.residuals, parts[len(model.terms) :], strict=True)):
             inside = torch.from_numpy(x.T @ (self.cross.by_section[s] @ x)) * precision[s] ** 2
@@ -407,7 +326,7 @@ class HendersonEngine:
     def random_effects(self, at: HendersonEvaluation) -> tuple[RandomEffects, ...]:
         """u^ = Lambda s^; Var[u^ - u] = sigma2 Lambda M Lambda' by level, and the same without X for Var[u | y]."""
         border = at.equations.border
-        u = self._by_level(at.inner_u, border.solution)
+        u = self.places.by_level(at.inner_u, border.solution)
         prediction = self._level_blocks(at, at.t)
         conditional = self._level_blocks(at, border.t(known_fixed=True))
         return tuple(
@@ -419,12 +338,24 @@ class HendersonEngine:
         """Lambda M Lambda' of every level of every term, (q, k, k)."""
         inner = at.equations.inner.level_blocks(t)
         return [
-            inner[u] if u in inner else t[place[:, :, None], place[:, None, :]] for u, place in enumerate(self._places)
+            inner[u] if u in inner else t[place[:, :, None], place[:, None, :]]
+            for u, place in enumerate(self.places.of_term)
         ]
+
+    def effective_dimensions(self, at: HendersonEvaluation) -> tuple[float, ...]:
+        """tr(V_t P) of every term and section; the sections' and the terms' make up n - p."""
+        equations = at.equations
+        traces = equations.inner.traces(at.t) | equations.border.traces(at.t, known_fixed=False)
+        out = [float((traces[u] * (f @ f.T)).sum()) for u, f in enumerate(equations.factors)]
+        if self.cross.sections == 1:
+            return (*out, self.model.n - self.model.p - sum(out))
+        return (*out, *(self._section_traces(equations, at.t) / equations.precision).tolist())
 
     def random_fit(self, at: HendersonEvaluation) -> Tensor:
         """sum_t Z_t u^_t, (n,)."""
         out = torch.zeros(self.model.n, dtype=torch.float64)
-        for term, u in zip(self.model.terms, self._by_level(at.inner_u, at.equations.border.solution), strict=True):
+        for term, u in zip(
+            self.model.terms, self.places.by_level(at.inner_u, at.equations.border.solution), strict=True
+        ):
             out += term.spread(u[:, :, None])[:, 0]
         return out
