@@ -49,6 +49,7 @@ class MarginalEngine:
     """
 
     name = "marginal"
+    exact_is_cheap = True
 
     def __init__(self, model: MixedModel) -> None:
         self.model = model
