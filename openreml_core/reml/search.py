@@ -81,6 +81,7 @@ class Search:
     max_iterations: int = 100
     on_iteration: OnIteration | None = None
     settings: Settings = field(default_factory=Settings)
+    target: float = np.inf  # a criterion to be undercut: the search is given up where steps no longer promise that
     radius: float = 1.0
     newton: bool = False
     rejected: int = 0  # steps in a row
@@ -141,6 +142,8 @@ class Search:
             return convergence.settled_em(count, proposal.gain)
         if near and steepness < self.settings.gradient:
             return convergence.optimum(count, steepness)
+        if proposal.inside and at.criterion - 2 * proposal.gain > self.target:
+            return convergence.stuck(count, steepness)
         if self.quiet >= 2:
             return convergence.rounding(count, steepness)
         if count >= self.max_iterations:
