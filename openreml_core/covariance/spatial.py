@@ -40,6 +40,8 @@ class Spatial(Correlation):
     """
 
     kind = "range"
+    #: p of 1 - C ~ t^p near zero distance.
+    power: float = 1.0
 
     def __init__(self, positions: Any, *, aniso: bool = False) -> None:
         array = positions if isinstance(positions, Tensor) else torch.from_numpy(np.array(positions, dtype=np.float64))
@@ -125,6 +127,7 @@ class Gaussian(Spatial):
     """exp(-t^2)."""
 
     keyword = "gau"
+    power = 2.0
 
     def of(self, q: Tensor) -> Tensor:
         return torch.exp(-q)
@@ -164,6 +167,7 @@ class Matern(Spatial):
             raise ValueError("nu is 0.5, 1.5 or 2.5")
         super().__init__(positions, aniso=aniso)
         self.nu = nu
+        self.power = 1.0 if nu == 0.5 else 2.0
 
     def _a(self, q: Tensor) -> Tensor:
         return (2 * self.nu * _apart(q)).sqrt()
