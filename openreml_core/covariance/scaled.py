@@ -125,6 +125,11 @@ class ScaledCorrelation(Structure):
         weighed = m * (s[:, None] * s[None, :]) if self.heterogeneous else m
         return self.correlation.summed(weighed, len(values)), values, slopes
 
+    def limit(self, theta: Tensor) -> Tensor | None:
+        s, rho = self._split(theta)
+        end = self.correlation.limit(rho)
+        return None if end is None else torch.cat([s * end[1] ** 0.5, end[0]])
+
     def natural_values(self, theta: Tensor) -> Tensor:
         s, rho = self._split(theta)
         return torch.cat([s.square(), rho])
@@ -153,7 +158,8 @@ class ScaledCorrelation(Structure):
         far = (rho > 0.99 * high if ranges else high - rho < 1e-3).tolist()
         marks = ["at zero" if z else "" for z in zero]
         for at_low, at_high in zip(near, far, strict=True):
-            marks.append("no variance" if all(zero) else "at its bound" if at_low or at_high else "")
+            bound = "no upper bound" if ranges and at_high else "at its bound" if at_low or at_high else ""
+            marks.append("no variance" if all(zero) else bound)
         return tuple(marks)
 
     def is_singular(self, theta: Tensor, scale: Tensor, tolerance: float = 1e-4) -> bool:

@@ -10,6 +10,9 @@ With ``aniso=True`` every coordinate has a range of its own: t^2 = sum_c (d_c / 
     dq / dr_c = -2 s_c / r_c^3,     d2q / dr_c2 = 6 s_c / r_c^4
 
 so that only the derivatives of the correlation in q are each structure's own.
+
+As the range grows, s^2 (1 - c) tends to s^2 t^power times a constant: only s^2 / r^power, the slope of the variogram at zero,
+matters to contrasts, and the likelihood may rise without end along that ridge (Zhang 2004, J Am Stat Assoc 99, 250-261).
 (Cressie 1993, Statistics for Spatial Data; Stein 1999, Interpolation of Spatial Data, for matern.)
 """
 
@@ -26,6 +29,8 @@ from openreml_core.covariance.correlation import Correlation
 
 #: Squared distances are told apart to this many digits of the largest.
 DIGITS = 12
+#: Where ranges end, in units of the longest distance, for power = 1; and from where the ridge is looked at.
+END, FAR = 1e5, 3.0
 
 
 class Spatial(Correlation):
@@ -40,6 +45,11 @@ class Spatial(Correlation):
     """
 
     kind = "range"
+
+    @property
+    def power(self) -> float:
+        """1 - c falls like t^power near zero."""
+        return 1.0
 
     def __init__(self, positions: Any, *, aniso: bool = False) -> None:
         array = positions if isinstance(positions, Tensor) else torch.from_numpy(np.array(positions, dtype=np.float64))
@@ -96,7 +106,15 @@ class Spatial(Correlation):
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         largest = self.squared.amax(dim=0).sqrt().clamp_min(1e-12)
-        return 1e-4 * largest, 1e5 * largest
+        return 1e-4 * largest, END ** (1 / self.power) * largest
+
+    def limit(self, rho: Tensor) -> tuple[Tensor, float] | None:
+        end = self.bounds()[1]
+        factor = float((end / rho).min())
+        if factor <= 1 or bool((rho * END ** (1 / self.power) < FAR * end).any()):
+            return None
+        far = rho * factor
+        return torch.where(far > end * (1 - 1e-12), end, far), factor**self.power
 
 
 def _apart(q: Tensor) -> Tensor:
@@ -125,6 +143,10 @@ class Gaussian(Spatial):
     """exp(-t^2)."""
 
     keyword = "gau"
+
+    @property
+    def power(self) -> float:
+        return 2.0
 
     def of(self, q: Tensor) -> Tensor:
         return torch.exp(-q)
@@ -164,6 +186,10 @@ class Matern(Spatial):
             raise ValueError("nu is 0.5, 1.5 or 2.5")
         super().__init__(positions, aniso=aniso)
         self.nu = nu
+
+    @property
+    def power(self) -> float:
+        return min(2 * self.nu, 2.0)
 
     def _a(self, q: Tensor) -> Tensor:
         return (2 * self.nu * _apart(q)).sqrt()
