@@ -10,6 +10,9 @@ With ``aniso=True`` every coordinate has a range of its own: t^2 = sum_c (d_c / 
     dq / dr_c = -2 s_c / r_c^3,     d2q / dr_c2 = 6 s_c / r_c^4
 
 so that only the derivatives of the correlation in q are each structure's own.
+
+As the range grows, s^2 (1 - c) tends to s^2 t^power times a constant: only s^2 / r^power, the slope of the variogram at zero,
+matters to contrasts, and the likelihood may rise without end along that ridge (Zhang 2004, J Am Stat Assoc 99, 250-261).
 (Cressie 1993, Statistics for Spatial Data; Stein 1999, Interpolation of Spatial Data, for matern.)
 """
 
@@ -26,6 +29,8 @@ from openreml_core.covariance.correlation import Correlation
 
 #: Squared distances are told apart to this many digits of the largest.
 DIGITS = 12
+#: Where ranges end, in units of the longest distance, for power = 1.
+END = 1e5
 
 
 class Spatial(Correlation):
@@ -98,7 +103,7 @@ class Spatial(Correlation):
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         largest = self.squared.amax(dim=0).sqrt().clamp_min(1e-12)
-        return 1e-4 * largest, 1e5 * largest
+        return 1e-4 * largest, END ** (1 / self.power) * largest
 
 
 def _apart(q: Tensor) -> Tensor:

@@ -251,6 +251,6 @@ def test_an_indefinite_matrix_is_refused():
 def test_a_range_at_the_end_of_its_search_is_named_in_any_unit(unit):
     structure, ones = scaled(Exponential(unit * PLACES)), torch.ones(4, dtype=torch.float64)
     low, high = structure.bounds()
-    for end in (low[1], high[1]):
-        assert structure.boundary(torch.stack([ones[0], end]), ones) == ("", "at its bound")
+    for end, mark in ((low[1], "at its bound"), (high[1], "no upper bound")):
+        assert structure.boundary(torch.stack([ones[0], end]), ones) == ("", mark)
     assert structure.boundary(structure.start(ones), ones) == ("", "")
