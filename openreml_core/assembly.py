@@ -13,7 +13,7 @@ import torch
 from openreml_core.design import Design, build_design
 from openreml_core.errors import DataError, ModelError, did_you_mean
 from openreml_core.model import MixedModel
-from openreml_core.notation import Residual, parse_residual
+from openreml_core.notation import Residual, parse_residual, parse_tie
 from openreml_core.relationship import Relationship, relationship_matrix
 from openreml_core.structures import random_term, residual_parts
 
@@ -32,6 +32,7 @@ def build_model(
     contrasts: Mapping[str, Any] | None = None,
     start: Mapping[str, Any] | None = None,
     fixed: Mapping[str, Any] | None = None,
+    ties: Mapping[str, str] | None = None,
     missing: str = "drop",
 ) -> tuple[Design, MixedModel]:
     """The design and the model that a formula, a table and their options describe.
@@ -40,6 +41,7 @@ def build_model(
     relationship may also be a Relationship that is ready.
     """
     known = parse_residual(residual)
+    residual_bound = any(map(_of_residual, (*(fixed or {}), *_tied_names(ties or {}))))
     relations = _mapping("relationship", relationship)
     design = build_design(
         formula,
@@ -49,24 +51,33 @@ def build_model(
         contrasts=_mapping("contrasts", contrasts),
         missing=missing,
         known_groups=tuple(relations),
-        plain_residual=known.is_plain and weights is None and "residual" not in (fixed or {}),
+        plain_residual=known.is_plain and weights is None and not residual_bound,
         extra=known.columns,
     )
     matrices = {
         name: value if isinstance(value, Relationship) else relationship_matrix(value, _levels(design, name))
         for name, value in relations.items()
     }
-    # A parameter held, or a residual variance to start from, has its own scale: then nothing is profiled out.
-    residual_given = any(key.split(".")[0] == "residual" for key in start or {})
+    # A parameter held, or a residual variance that is bound or started from, has its own scale: nothing is profiled out.
     model = assemble(
         design,
         method=method,
-        profiled=not fixed and not residual_given,
+        profiled=not (fixed or residual_bound or any(map(_of_residual, start or {}))),
         residual=known,
         relationships=matrices,
     )
     notices = tuple(f"{name}: {notice}" for name, matrix in matrices.items() for notice in matrix.notices)
     return replace(design, warnings=(*design.warnings, *notices)), model
+
+
+def _of_residual(name: str) -> bool:
+    """Whether a parameter's name is of the one residual variance."""
+    return name.partition(".")[0] == "residual"
+
+
+def _tied_names(ties: Mapping[str, str]) -> list[str]:
+    """The parameters named in ties, on either side."""
+    return [name for key, text in ties.items() for name in (key, parse_tie(text)[1])]
 
 
 def _mapping(what: str, given: Mapping[str, Any] | None) -> Mapping[str, Any]:

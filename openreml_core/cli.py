@@ -102,6 +102,18 @@ def _parser() -> argparse.ArgumentParser:
     fitting.add_argument("--engine", choices=list(ENGINES), default="auto", help="how V is handled")
     fitting.add_argument("--weights", default=None, metavar="COLUMN", help="prior weights, one per row")
     fitting.add_argument("--factor", default="", metavar="COLUMNS", help="columns to read as factors, with commas")
+    fitting.add_argument(
+        "--start", type=_value, action="append", default=[], metavar="NAME=VALUE", help="starting value"
+    )
+    fitting.add_argument("--fix", type=_value, action="append", default=[], metavar="NAME=VALUE", help="value to hold")
+    fitting.add_argument(
+        "--tie",
+        type=_tie,
+        action="append",
+        default=[],
+        metavar="NAME=TEXT",
+        help='such as "b.variance = 2 * a.variance"',
+    )
     fitting.add_argument("--max-iterations", type=_positive, default=None, metavar="N", help="give up after these")
     fitting.add_argument("--save", default=None, metavar="PATH", help="keep the fit in one file")
     fitting.add_argument("--json", action="store_true", help="print the results as JSON instead of the summary")
@@ -113,6 +125,22 @@ def _positive(text: str) -> int:
     if not re.fullmatch("[0-9]{1,18}", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a whole number from 1 up is needed, not {text!r}")
     return int(text)
+
+
+def _tie(text: str) -> tuple[str, str]:
+    """A name and what stands right of the last `=`: names may hold one."""
+    name, sign, right = (part.strip() for part in text.rpartition("="))
+    if not (name and sign and right):
+        raise argparse.ArgumentTypeError(f"NAME=... is needed, such as gen.variance=..., not {text!r}")
+    return name, right
+
+
+def _value(text: str) -> tuple[str, float]:
+    name, right = _tie(text)
+    try:
+        return name, float(right)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a number is needed for {name}, not {right!r}") from None
 
 
 def _port(text: str) -> int:
@@ -143,6 +171,9 @@ def _fit(request: argparse.Namespace) -> int:
         method=request.method,
         algorithm=request.algorithm,
         engine=request.engine,
+        start=_once("--start", request.start),
+        fixed=_once("--fix", request.fix),
+        ties=_once("--tie", request.tie),
         max_iterations=request.max_iterations,
         on_iteration=None if request.quiet else _progress,
     )
@@ -150,6 +181,14 @@ def _fit(request: argparse.Namespace) -> int:
     if request.save is not None:
         result.save(request.save)
     return 0 if result.converged else 1
+
+
+def _once(option: str, pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
+    """The pairs given with an option, each name once."""
+    names = [name for name, _ in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ModelError(f"{option} names *{twice}* twice.", hint="Give each parameter once.")
+    return dict(pairs) or None
 
 
 def _table(path: str, sheet: str | None, factors: str) -> pd.DataFrame:

@@ -52,6 +52,7 @@ class Specification:
     max_iterations: int | None = None
     start: dict[str, Any] | None = None
     fixed: dict[str, Any] | None = None
+    ties: dict[str, str] | None = None
     missing: str = "drop"
 
 

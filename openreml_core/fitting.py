@@ -22,6 +22,7 @@ from openreml_core.notation import Formula
 from openreml_core.relationship import Relationship
 from openreml_core.reml import Estimates, OnIteration, TraceRow, maximise
 from openreml_core.reml.start import free_mask, given_values, start_theta
+from openreml_core.reml.ties import tied_parameters
 from openreml_core.storage import OWN_OFFSET, OWN_WEIGHTS
 
 #: Algorithms and the iterations each is given by default.
@@ -44,6 +45,7 @@ def fit(
     engine: str = "auto",
     start: Mapping[str, Any] | None = None,
     fixed: Mapping[str, Any] | None = None,
+    ties: Mapping[str, str] | None = None,
     max_iterations: int | None = None,
     device: str = "cpu",
     on_iteration: OnIteration | None = None,
@@ -76,7 +78,11 @@ def fit(
     engine : {"auto", "marginal"}
         How the likelihood is computed.
     start, fixed : mapping of str to number, optional
-        Starting values; values held. ``{"gen": 0.4, "residual": 0.1}`` in units of the response squared.
+        Starting values; values held. ``{"gen": 0.4, "residual": 0.1}`` in units of the response squared; one parameter by
+        the name that ``fit.parameters`` gives it, ``{"residual.ar1(row).rho": 0}``.
+    ties : mapping of str to str, optional
+        Parameters bound to others: ``{"col.variance": "row.variance", "units.variance": "0.5 * residual.variance"}``. Two
+        terms of one structure are tied whole, by their names.
     max_iterations : int, optional
         100 for ``"ai"``, 2000 for ``"em"``, 200 for ``"ai-em"``.
     device : {"cpu"}
@@ -117,9 +123,10 @@ def fit(
         max_iterations=max_iterations,
         start=start,
         fixed=fixed,
+        ties=ties,
         on_iteration=on_iteration,
     )
-    given_start, given_fixed = _plain(start), _plain(fixed)
+    given_start, given_fixed, given_ties = _plain(start), _plain(fixed), dict(ties) if ties else None
     design, model = build_model(
         formula,
         data,
@@ -131,6 +138,7 @@ def fit(
         contrasts=contrasts,
         start=given_start,
         fixed=given_fixed,
+        ties=given_ties,
         missing=missing,
     )
     specification = Specification(
@@ -145,10 +153,14 @@ def fit(
         max_iterations=None if max_iterations is None else int(max_iterations),
         start=given_start,
         fixed=given_fixed,
+        ties=given_ties,
         missing=missing,
     )
+    tied = tied_parameters(model, given_ties or {})
+    if algorithm != "ai" and tied.tied.any():
+        raise ModelError("EM has no step for tied parameters.", hint="Fit them with algorithm='ai'.")
     held = given_values(model, fixed or {}, what="fixed")
-    theta = start_theta(model, start, held)
+    theta = start_theta(model, start, held, tied)
     if algorithm != "ai" and bool((theta == 0).all()) and model.n_theta:
         raise ModelError("EM cannot leave variances of zero.", hint="Start it from positive variances.")
     estimates = maximise(
@@ -156,7 +168,8 @@ def fit(
         theta,
         algorithm=algorithm,
         max_iterations=ALGORITHMS[algorithm] if max_iterations is None else max_iterations,
-        free=free_mask(model, held),
+        free=free_mask(model, held, tied),
+        ties=tied,
         on_iteration=on_iteration,
         start_sentence="Starting values as given." if start else "",
     )
@@ -174,6 +187,7 @@ def check_options(
     max_iterations: Any = None,
     start: Any = None,
     fixed: Any = None,
+    ties: Any = None,
     on_iteration: Any = None,
 ) -> None:
     """Refuse options that are not known or of the wrong type, before anything is computed."""
@@ -199,6 +213,11 @@ def check_options(
             raise ModelError(
                 f"{name}={given!r} does not name its parameters.", hint='Give a dictionary such as {"gen": 0.4}.'
             )
+    if ties is not None and not (isinstance(ties, Mapping) and all(isinstance(key, str) for key in ties)):
+        raise ModelError(
+            f"ties={ties!r} does not say which parameter follows which.",
+            hint='Give a dictionary such as {"b.variance": "2 * a.variance"}.',
+        )
     if on_iteration is not None and not callable(on_iteration):
         raise ModelError(f"on_iteration={on_iteration!r} cannot be called.", hint="Give a function of one TraceRow.")
 
@@ -237,12 +256,17 @@ def load(path: str | Path) -> MixedModelFit:
             contrasts=spec.contrasts,
             start=spec.start,
             fixed=spec.fixed,
+            ties=spec.ties,
             missing="error",  # the rows are complete; those dropped before are only counted
         )
+        tied = tied_parameters(model, spec.ties or {})
+        moved = free_mask(model, given_values(model, spec.fixed or {}, what="fixed"), tied)
     except ModelError as error:
         raise _damaged(path, error.message) from None
     if len(theta) != model.n_theta or len(free) != model.n_theta:
         raise _damaged(path, "its estimates do not belong to its formula.")
+    if bool((free != moved).any()) or not torch.allclose(tied.follow(theta), theta):
+        raise _damaged(path, "its estimates do not keep what was held and tied.")
     if any(len(row.parameters) != len(model.parameter_names) for row in trace):
         raise _damaged(path, "its trace does not belong to its formula.")
     engine = choose_engine(spec.engine, model)
@@ -252,7 +276,7 @@ def load(path: str | Path) -> MixedModelFit:
         raise _damaged(path, "its estimates are no variances.") from None
     if not math.isclose(at.criterion, stated, rel_tol=1e-7, abs_tol=1e-6):
         raise _damaged(path, f"it states a criterion of {stated:.6f}, its rows give {at.criterion:.6f}.")
-    estimates = Estimates(engine, at, free, record["converged"], record["message"], trace)
+    estimates = Estimates(engine, at, free, tied, record["converged"], record["message"], trace)
     design = replace(design, n_dropped=record["n_dropped"], warnings=tuple(record["notes"]))
     return MixedModelFit(specification, design, estimates, float(record["seconds"]))
 

@@ -63,6 +63,10 @@ class Antedependence(Structure):
     def _squared(self) -> Tensor:
         return torch.arange(self.n_parameters) < self.size
 
+    @property
+    def powers(self) -> tuple[int, ...]:
+        return tuple(2 if squared else 1 for squared in self._squared().tolist())
+
     def natural_values(self, theta: Tensor) -> Tensor:
         return torch.where(self._squared(), theta.square(), theta)
 

@@ -53,6 +53,10 @@ class CholeskyStructure(Structure):
             for a, b in zip(self.rows.tolist(), self.columns.tolist(), strict=True)
         )
 
+    @property
+    def powers(self) -> tuple[int, ...]:
+        return (2 if bool(self._on_diagonal.all()) else 0,) * self.n_parameters
+
     def factor(self, theta: Tensor) -> Tensor:
         """L(theta), (k, k) lower triangular."""
         elements = torch.where(self._on_diagonal, theta.exp(), theta) if self.log else theta

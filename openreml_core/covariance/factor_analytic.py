@@ -93,6 +93,10 @@ class FactorAnalytic(Structure):
         out[self._loadings :] = True
         return out
 
+    @property
+    def powers(self) -> tuple[int, ...]:
+        return tuple(2 if squared else 1 for squared in self._squared().tolist())
+
     def natural_values(self, theta: Tensor) -> Tensor:
         return torch.where(self._squared(), theta.square(), theta)
 

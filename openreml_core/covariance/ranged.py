@@ -34,6 +34,10 @@ class RangedCorrelation(ScaledCorrelation):
         super().__init__(names, correlation, prefix=prefix)
         self._power = correlation.power
 
+    @property
+    def powers(self) -> tuple[int, ...]:
+        return (0, -1)  # s^2 is made of both
+
     def _plain(self, theta: Tensor) -> Tensor:
         """(s, r)."""
         a, f = theta[0], theta[1]

@@ -2,8 +2,7 @@
 
     Sigma_ab = s_a s_b C_ab(rho),   s_a = s (homogeneous) or one for each a (the ...h forms)
 
-The free parameters are the standard deviations, of either sign, and rho within its bounds; the natural ones are the
-variances s^2 and rho.
+The free parameters are the standard deviations and rho within its bounds; the natural ones are the variances s^2 and rho.
 """
 
 from __future__ import annotations
@@ -61,6 +60,10 @@ class ScaledCorrelation(Structure):
             ),
         )
 
+    @property
+    def powers(self) -> tuple[int, ...]:
+        return (*(2,) * self._variances, *(1,) * self.correlation.n_parameters)
+
     def _split(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         return theta[: self._variances], theta[self._variances :]
 
@@ -73,8 +76,10 @@ class ScaledCorrelation(Structure):
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         wide = torch.full((self._variances,), torch.inf, dtype=torch.float64)
+        # One s of either sign is the same Sigma; of many, two signs would turn the correlations round.
+        least = torch.zeros_like(wide) if self.heterogeneous else -wide
         low, high = self.correlation.bounds()
-        return torch.cat([-wide, low]), torch.cat([wide, high])
+        return torch.cat([least, low]), torch.cat([wide, high])
 
     def matrix(self, theta: Tensor) -> Tensor:
         s, rho = self._split(theta)
@@ -162,7 +167,6 @@ class ScaledCorrelation(Structure):
 
     def settle(self, theta: Tensor, scale: Tensor, tolerance: float = 1e-4) -> Tensor:
         s, rho = self._split(theta)
-        if not self.heterogeneous or bool((s < 0).all()):
-            s = s.abs()
+        s = s.abs()
         unit = self.start(scale)[: self._variances]
-        return torch.cat([torch.where(s.abs() < tolerance * unit, 0.0, s), rho])
+        return torch.cat([torch.where(s < tolerance * unit, 0.0, s), rho])

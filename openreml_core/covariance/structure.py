@@ -89,6 +89,12 @@ class Structure(ABC):
     def natural(self) -> tuple[NaturalParameter, ...]:
         """The natural parameters, as many as there are free ones."""
 
+    @property
+    def powers(self) -> tuple[int, ...]:
+        """For each natural parameter the power of the free one in its place that it is: 2 for a variance s^2, 1 for a
+        correlation, -1 for a range by its inverse, 0 where it is made of several."""
+        return (0,) * self.n_parameters
+
     @abstractmethod
     def start(self, scale: Tensor) -> Tensor:
         """Free parameters at which Sigma = diag(scale^2), or as near as the structure comes.

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
+from scipy.linalg import block_diag
 
 from openreml_core.errors import ModelError
 from openreml_core.reml import Estimates
@@ -42,17 +43,18 @@ class Satterthwaite:
 
     @cached_property
     def _parts(self) -> tuple[np.ndarray, np.ndarray]:
-        """d Cov(b) / d theta (m, p, p) and A (m, m), held parameters left out."""
+        """d Cov(b) / d phi (f, p, p) and A (f, f), phi the parameters that were estimated."""
         engine, at = self.estimates.engine, self.estimates.at
         derivatives = engine.beta_covariance_derivatives(at).numpy()
         information = engine.observed_information(at).numpy()
-        kept = np.concatenate([self.estimates.free, np.ones(len(information) - len(self.estimates.free), dtype=bool)])
-        information = information[np.ix_(kept, kept)]
+        moves = self.estimates.ties.directions(self.estimates.free)
+        moves = block_diag(moves, np.eye(len(information) - len(moves)))
+        information = moves.T @ information @ moves
         size = np.sqrt(np.clip(np.abs(np.diag(information)), 1e-300, None))
         values, vectors = np.linalg.eigh(information / np.outer(size, size))
         good = values > 1e-9 * max(values.max(initial=0.0), 1e-300)
         half = vectors[:, good] / np.sqrt(values[good]) / size[:, None]
-        return derivatives[kept], half @ half.T
+        return np.tensordot(moves.T, derivatives, 1), half @ half.T
 
     def df(self, contrasts: np.ndarray) -> np.ndarray:
         """Degrees of freedom of every row l of ``contrasts`` (c, p)."""

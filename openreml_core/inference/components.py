@@ -52,19 +52,41 @@ def natural_estimates(estimates: Estimates) -> NaturalEstimates:
     """Read the natural parameters and their covariance off the estimates."""
     engine, at, model = estimates.engine, estimates.at, estimates.engine.model
     bounds: list[str] = []
-    for component, part, where in zip(model.components, model.split(at.theta), model.slices, strict=True):
-        if component.structure.n_parameters and not estimates.free[where].any():
-            bounds += ["held"] * component.structure.n_parameters
-        else:
-            bounds += component.structure.boundary(part, component.scale * model.unit)
-    bounds += [""] * (len(model.parameter_names) - len(bounds))
+    for component, part in zip(model.components, model.split(at.theta), strict=True):
+        bounds += component.structure.boundary(part, component.scale * model.unit)
+    own = len(model.parameter_names) - len(bounds)  # the residual variance that is profiled out
+    bounds += [""] * own
+    free = np.concatenate([estimates.free, np.ones(own, dtype=bool)])
+    source, ratio = _natural_ties(estimates, own)
     # A correlation at its bound still leaves V differentiable in the covariance: only zeros and held values drop out.
-    inside = np.array([b not in ("at zero", "held", "at its bound", "no upper bound", "no variance") for b in bounds], dtype=bool)
-    information = engine.natural_information(at).numpy()
-    covariance, unknown = _inverse(information, inside)
-    bounds = [UNKNOWN if u else b for u, b in zip(unknown, bounds, strict=True)]
+    out = {source[k] for k, b in enumerate(bounds) if b in ("at zero", "at its bound", "no upper bound")}
+    out |= {k for k in range(len(source)) if all(bounds[j] == "no variance" for j in np.flatnonzero(source == k))}
+    inside = free & ~np.isin(np.arange(len(source)), list(out))
+    followed = np.where(inside[source], ratio, 0.0)
+    moves = np.where(source[:, None] == np.arange(len(source)), followed[:, None], 0.0)
+    # What does not count may have no derivative there.
+    information = np.where(inside[source] & inside[source][:, None], engine.natural_information(at).numpy(), 0.0)
+    covariance, unknown = _inverse(moves.T @ information @ moves, inside)
+    covariance = np.outer(ratio, ratio) * covariance[np.ix_(source, source)]
     values = model.natural_values(at.theta, at.sigma2).numpy()
+    for k in range(len(bounds)):
+        if source[k] != k:
+            times = "" if np.isclose(ratio[k], 1.0) else f"{ratio[k]:.6g} * "
+            bounds[k] = f"tied to {times}{model.parameter_names[source[k]]}"
+        elif not free[k]:
+            bounds[k] = "held"
+        elif unknown[k]:
+            bounds[k] = UNKNOWN
     return NaturalEstimates(model.parameter_names, values, covariance, tuple(bounds))
+
+
+def _natural_ties(estimates: Estimates, more: int) -> tuple[np.ndarray, np.ndarray]:
+    """What each natural parameter follows, and its ratio to that; ``more`` parameters that follow none at the end."""
+    ties, model = estimates.ties, estimates.engine.model
+    powers = np.array([power for c in model.components for power in c.structure.powers], dtype=int)
+    ratio = np.where(powers == 1, ties.ratio, ties.ratio**2)
+    count = len(ratio)
+    return np.concatenate([ties.source, np.arange(count, count + more)]), np.concatenate([ratio, np.ones(more)])
 
 
 def _inverse(information: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ from openreml_core.notation.formula import Formula, compose_formula, parse_formu
 from openreml_core.notation.residual import Residual, ResidualFactor, ResidualTerm, parse_residual
 from openreml_core.notation.structures import STRUCTURES
 from openreml_core.notation.symbols import escape
+from openreml_core.notation.ties import parse_tie
 from openreml_core.notation.tokens import quote
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "parse_expression",
     "parse_formula",
     "parse_residual",
+    "parse_tie",
     "quote",
     "read_random",
     "read_residual",

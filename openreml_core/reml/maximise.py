@@ -13,6 +13,7 @@ from openreml_core.errors import ConvergenceError
 from openreml_core.reml.convergence import Verdict
 from openreml_core.reml.restart import other_starts
 from openreml_core.reml.search import OnIteration, Search, Settings
+from openreml_core.reml.ties import Ties
 from openreml_core.reml.trace import TraceRow
 
 #: Criterion that another start must gain to be taken.
@@ -30,7 +31,9 @@ class Estimates:
     at : Evaluation
         The model at the estimates.
     free : array of shape (m,), bool
-        Which parameters were estimated, not held.
+        Which parameters were estimated of themselves, neither held nor tied.
+    ties : Ties
+        Which parameters followed others.
     converged : bool
     message : str
         Why the search stopped, as a sentence.
@@ -40,6 +43,7 @@ class Estimates:
     engine: Engine
     at: Evaluation
     free: np.ndarray
+    ties: Ties
     converged: bool
     message: str
     rows: tuple[TraceRow, ...]
@@ -52,6 +56,7 @@ def maximise(
     algorithm: str = "ai",
     max_iterations: int = 100,
     free: np.ndarray | None = None,
+    ties: Ties | None = None,
     on_iteration: OnIteration | None = None,
     start_sentence: str = "",
     settings: Settings | None = None,
@@ -67,7 +72,9 @@ def maximise(
         Average information; EM; three EM steps and then average information.
     max_iterations : int
     free : array of shape (m,), bool, optional
-        Which parameters move; all by default.
+        Which parameters move of themselves; all by default.
+    ties : Ties, optional
+        Which parameters follow others.
     on_iteration : callable, optional
         Called with each TraceRow; returning False cancels.
     start_sentence : str
@@ -87,20 +94,21 @@ def maximise(
     """
     free = np.ones(engine.model.n_theta, dtype=bool) if free is None else free
     lower, upper = (b.numpy() for b in engine.model.bounds)
+    ties = ties or Ties.none(engine.model.n_theta)
     settings = settings or Settings()
-    search = Search(engine, free, lower, upper, algorithm, max_iterations, on_iteration, settings)
+    search = Search(engine, free, ties, lower, upper, algorithm, max_iterations, on_iteration, settings)
     at, verdict = search.run(start, why=start_sentence)
-    at = settled(engine, at, free)
+    at = settled(search, at)
     if algorithm != "em":
         at, verdict = _best(search, at, verdict)
-    return Estimates(engine, at, free, verdict.converged, verdict.message, tuple(search.rows))
+    return Estimates(engine, at, free, ties, verdict.converged, verdict.message, tuple(search.rows))
 
 
 def _best(search: Search, at: Evaluation, verdict: Verdict) -> tuple[Evaluation, Verdict]:
     """The estimates, or better ones from another start, whose rows then follow in the trace."""
     for theta in other_starts(search.engine, at, search.free):
-        other = Search(search.engine, search.free, search.lower, search.upper, "ai", search.max_iterations)
-        other.began = search.began
+        other = replace(search, algorithm="ai", on_iteration=None, radius=1.0, newton=False, quiet=0, rows=[])
+        theta = search.ties.follow(theta)
         before = at.criterion
         other.target = before - WORTH
         why = f"A variance ended at zero at a criterion of {before:.6g}; from another start the search leads lower."
@@ -108,7 +116,7 @@ def _best(search: Search, at: Evaluation, verdict: Verdict) -> tuple[Evaluation,
             found, ended = other.run(theta, why=why)
         except ConvergenceError:
             continue
-        found = settled(search.engine, found, search.free)
+        found = settled(search, found)
         if found.criterion < before - WORTH:
             at, verdict = found, ended
             for row in other.rows:
@@ -116,18 +124,24 @@ def _best(search: Search, at: Evaluation, verdict: Verdict) -> tuple[Evaluation,
     return at, verdict
 
 
-def settled(engine: Engine, at: Evaluation, free: np.ndarray) -> Evaluation:
+def settled(search: Search, at: Evaluation) -> Evaluation:
     """The canonical form of the estimates, what is within 1e-4 of a boundary on it, where that costs no likelihood."""
-    model = engine.model
-    parts = [
-        c.structure.settle(part, c.scale * model.unit)
-        for c, part in zip(model.components, model.split(at.theta), strict=True)
-    ]
-    theta = torch.where(torch.from_numpy(free), model.join(parts), at.theta)
-    if bool((theta == at.theta).all()):
-        return at
-    try:
-        moved = engine.evaluate(theta)
-    except NotPositiveDefinite:
-        return at
-    return moved if moved.criterion <= at.criterion + 1e-8 else at
+    model, free = search.engine.model, torch.from_numpy(search.free)
+    canonical = model.join(
+        [
+            c.structure.settle(part, c.scale * model.unit)
+            for c, part in zip(model.components, model.split(at.theta), strict=True)
+        ]
+    )
+    # Beside a parameter that is held, the others may have no other form; zeros they may have.
+    for settling in (free, free & (canonical == 0)):
+        theta = search.ties.follow(torch.where(settling, canonical, at.theta))
+        if bool((theta == at.theta).all()):
+            return at
+        try:
+            moved = search.engine.evaluate(theta)
+        except NotPositiveDefinite:
+            continue
+        if moved.criterion <= at.criterion + 1e-8:
+            return moved
+    return at

@@ -21,6 +21,7 @@ from openreml_core.errors import ConvergenceError, FitCancelled
 from openreml_core.reml import convergence
 from openreml_core.reml.convergence import Verdict
 from openreml_core.reml.em import em_step
+from openreml_core.reml.ties import Ties
 from openreml_core.reml.trace import AI, EM, NEWTON, REJECTED, SHORTENED, START, TraceRow, sentence
 from openreml_core.reml.trust_region import ACCEPT, Array, Step, next_radius, solve_bounded
 
@@ -64,7 +65,9 @@ class Search:
     ----------
     engine : Engine
     free : array of shape (m,), bool
-        Which parameters move.
+        Which parameters move of themselves: f of them. Steps are steps of these.
+    ties : Ties
+        Which parameters follow others.
     lower, upper : array of shape (m,)
         Bounds.
     algorithm : {"ai", "em", "ai-em"}
@@ -75,6 +78,7 @@ class Search:
 
     engine: Engine
     free: np.ndarray
+    ties: Ties
     lower: Array
     upper: Array
     algorithm: str = "ai"
@@ -88,6 +92,9 @@ class Search:
     quiet: int = 0  # steps in a row that changed nothing beyond rounding
     rows: list[TraceRow] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        self.directions = self.ties.directions(self.free)
 
     # -- the steps ----------------------------------------------------------------------------------------------
 
@@ -119,13 +126,11 @@ class Search:
     def _propose(self, at: Evaluation, em_now: bool) -> Step:
         if not em_now and self._count >= (PATIENCE if self.engine.exact_is_cheap else LONG_PATIENCE):
             self.newton = True
-        theta = at.theta.numpy()
-        # Parameters that are held are pinned by bounds that meet.
-        low, high = np.where(self.free, self.lower, theta), np.where(self.free, self.upper, theta)
-        gradient, radius = np.where(self.free, -at.score.numpy(), 0.0), 1e3 if em_now else self.radius
+        phi, (low, high) = at.theta.numpy()[self.free], self.ties.bounds(self.lower, self.upper, self.free)
+        gradient, radius = -self.score(at), 1e3 if em_now else self.radius
         try:
             hessian = self.hessian(at)
-            step = solve_bounded(gradient, hessian, self.size(at.theta), radius, theta, low, high)
+            step = solve_bounded(gradient, hessian, self.size(at.theta), radius, phi, low, high)
         except np.linalg.LinAlgError:
             raise ConvergenceError(
                 "The likelihood's derivatives are not numbers.", hint="Bring response and covariates to ordinary units."
@@ -168,7 +173,7 @@ class Search:
             theta = torch.where(torch.from_numpy(self.free), em_step(self.engine.model, at), at.theta)
             kind = EM
         else:
-            theta = at.theta + torch.from_numpy(proposal.step)
+            theta = self.ties.follow(at.theta + torch.from_numpy(self.directions @ proposal.step))
             kind = NEWTON if self.newton else AI if proposal.inside else SHORTENED
         try:
             trial: Evaluation | None = self.engine.evaluate(theta)
@@ -202,18 +207,22 @@ class Search:
         return len(self.rows) - 1
 
     def size(self, theta: Tensor) -> Array:
-        """Size of each parameter: its own magnitude, but not below a tenth of a typical one."""
-        return torch.maximum(theta.abs(), 0.1 * self.engine.model.scale).numpy()
+        """Size (f,) of each moving parameter: its own magnitude, but not below a tenth of a typical one."""
+        return torch.maximum(theta.abs(), 0.1 * self.engine.model.scale).numpy()[self.free]
+
+    def score(self, at: Evaluation) -> Array:
+        """T' score, (f,)."""
+        return at.score.numpy() @ self.directions
 
     def scaled_gradient(self, at: Evaluation) -> float:
-        """Largest |score| x size over the free parameters, less those that a bound holds against the score."""
-        theta, score = at.theta.numpy(), at.score.numpy()
-        held = ((theta <= self.lower) & (score < 0)) | ((theta >= self.upper) & (score > 0))
-        scaled = np.abs(score * self.size(at.theta))[self.free & ~held]
-        return float(scaled.max()) if scaled.size else 0.0
+        """Largest |score| x size over the moving parameters, less those that a bound holds against the score."""
+        phi, score = at.theta.numpy()[self.free], self.score(at)
+        low, high = self.ties.bounds(self.lower, self.upper, self.free)
+        held = ((phi <= low) & (score < 0)) | ((phi >= high) & (score > 0))
+        return float(np.abs(score * self.size(at.theta))[~held].max(initial=0.0))
 
     def hessian(self, at: Evaluation) -> Array:
-        """H = AI - w C, or the exact -d2l once the search has turned to Newton; the profiled sigma2 eliminated."""
+        """T'H T (f, f) with H = AI - w C, or the exact -d2l once the search has turned to Newton; sigma2 eliminated."""
         model = self.engine.model
         m = model.n_theta
         if self.newton:
@@ -226,7 +235,7 @@ class Search:
             h = information[:m, :m] - np.sqrt(np.outer(w, w)) * at.curvature.numpy()
         if model.profiled:
             h = h - np.outer(information[:m, m], information[:m, m]) / information[m, m]
-        return 0.5 * (h + h.T)
+        return self.directions.T @ (0.5 * (h + h.T)) @ self.directions
 
     # -- the trace ----------------------------------------------------------------------------------------------
 

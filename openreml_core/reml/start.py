@@ -1,11 +1,13 @@
 """Values that the user gives, natural scale, turned into the free parameters that the optimiser moves.
 
 A key is a term (``"gen"``, with a number where it has one parameter, with a k x k matrix or all its natural parameters in
-order otherwise), ``"residual"``, or one parameter's own name (``"gen.variance"``, as in ``fit.parameters``).
+order otherwise), ``"residual"``, or one parameter's own name (``"gen.variance"``, as in ``fit.parameters``) where it stands
+alone: not one element of an unstructured matrix.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +18,7 @@ from torch import Tensor
 from openreml_core.covariance import CholeskyStructure, Structure
 from openreml_core.errors import ModelError, did_you_mean
 from openreml_core.model import Component, MixedModel
+from openreml_core.reml.ties import Ties, standing_alone
 
 
 def given_values(model: MixedModel, given: Mapping[str, Any], *, what: str) -> dict[str, Tensor]:
@@ -31,12 +34,13 @@ def given_values(model: MixedModel, given: Mapping[str, Any], *, what: str) -> d
     Returns
     -------
     dict of component name to Tensor of shape (m_t,)
+        NaN where a component's parameter is not given.
 
     Raises
     ------
     ModelError
-        An unknown name, a value of the wrong shape, some but not all parameters of a term, or a matrix that is not
-        positive semidefinite.
+        An unknown name, a parameter given twice, a value of the wrong shape, one parameter of a structure in which it does
+        not stand alone, or a matrix that is not positive semidefinite.
     """
     out: dict[str, Tensor] = {}
     single: dict[str, dict[int, float]] = {}
@@ -54,41 +58,75 @@ def given_values(model: MixedModel, given: Mapping[str, Any], *, what: str) -> d
                 hint=did_you_mean(key, [*components, *own_names]).replace("columns", "parameters"),
             )
     for name, values in single.items():
-        count = components[name].structure.n_parameters
-        if len(values) < count:
+        structure = components[name].structure
+        if name in out:
+            raise ModelError(f"{what} gives parameters of *{name}* twice.", hint="Name the term, or its parameters.")
+        if len(values) < structure.n_parameters and not all(structure.powers[i] for i in values):
             raise ModelError(
-                f"{what} gives {len(values)} of the {count} parameters of *{name}*.",
-                hint="Give all parameters of a term together, or none.",
+                f"{what} gives {len(values)} of the {structure.n_parameters} parameters of *{name}*.",
+                hint=standing_alone(components[name]),
             )
-        out[name] = _natural(components[name], [values[i] for i in range(count)], what)
+        out[name] = _some(components[name], values, what)
     return out
 
 
-def start_theta(model: MixedModel, start: Mapping[str, Any] | None, held: Mapping[str, Tensor]) -> Tensor:
-    """theta to start from: the user's values, held values, and the scale-free default for the rest."""
+def start_theta(model: MixedModel, start: Mapping[str, Any] | None, held: Mapping[str, Tensor], ties: Ties) -> Tensor:
+    """theta to start from: the user's values, held values, the scale-free default for the rest; the tied ones follow."""
     if not start and not held:
-        return model.start()
-    given = {**given_values(model, start or {}, what="start"), **held}
+        theta = model.start()
+    else:
+        theta = _from_given(model, given_values(model, start or {}, what="start"), held)
+    free = free_mask(model, held, ties)
+    _check_tied(model, given_values(model, start or {}, what="start"), "start", ties)
+    low, high = (b.numpy() for b in model.bounds)
+    kept = theta.numpy().copy()
+    least, most = ties.bounds(low, high, free)
+    kept[free] = np.clip(kept[free], least, most)
+    theta = ties.follow(torch.from_numpy(kept))
+    for k in np.flatnonzero(ties.tied & ~((low <= theta.numpy()) & (theta.numpy() <= high))):
+        raise ModelError(
+            f"*{model.parameter_names[k]}* is tied to a value at which it would be out of bounds.",
+            hint="Give another ratio, or hold the other parameter at another value.",
+        )
+    return theta
+
+
+def _from_given(model: MixedModel, start: Mapping[str, Tensor], held: Mapping[str, Tensor]) -> Tensor:
     unit = model.typical_deviation**2 / (1 + len(model.terms))
-    residual = float(given["residual"][0]) if "residual" in given else unit
+    residual = float({**start, **held}.get("residual", torch.tensor([unit]))[0])
+    residual = unit if math.isnan(residual) else residual  # other parameters of the residual may be given
     if not residual > 0:
         raise ModelError("The residual variance cannot start at zero.", hint="Give a positive number for *residual*.")
     scale = residual if model.profiled else 1.0
-    default = {c.name: c.structure.natural_values(c.structure.start(c.scale * residual**0.5))
-               for c in model.all_components}  # fmt: skip
     parts = []
     for component in model.components:
-        values = given.get(component.name, default[component.name])
-        scales = torch.tensor([scale**-q.degree for q in component.structure.natural], dtype=values.dtype)
-        parts.append(component.structure.from_natural(values * scales))
+        structure = component.structure
+        values = structure.natural_values(structure.start(component.scale * residual**0.5))
+        for given in (start, held):
+            if component.name in given:
+                values = torch.where(given[component.name].isnan(), values, given[component.name])
+        scales = torch.tensor([scale**-q.degree for q in structure.natural], dtype=values.dtype)
+        parts.append(structure.from_natural(values * scales))
     return model.join(parts)
 
 
-def free_mask(model: MixedModel, held: Mapping[str, Tensor]) -> np.ndarray:
-    """Which elements of theta move."""
-    return np.concatenate(
-        [np.full(c.structure.n_parameters, c.name not in held) for c in model.components] or [np.zeros(0, dtype=bool)]
-    )
+def free_mask(model: MixedModel, held: Mapping[str, Tensor], ties: Ties) -> np.ndarray:
+    """Which elements of theta are estimated of themselves, (m,): neither held nor tied to another."""
+    _check_tied(model, held, "fixed", ties)
+    return ~(_given_mask(model, held) | ties.tied)
+
+
+def _given_mask(model: MixedModel, given: Mapping[str, Tensor]) -> np.ndarray:
+    none = {c.name: torch.full((c.structure.n_parameters,), torch.nan) for c in model.components}
+    return ~torch.cat([*(given.get(name, empty) for name, empty in none.items()), torch.zeros(0)]).isnan().numpy()
+
+
+def _check_tied(model: MixedModel, given: Mapping[str, Tensor], what: str, ties: Ties) -> None:
+    for k in np.flatnonzero(_given_mask(model, given) & ties.tied):
+        raise ModelError(
+            f"{what} gives *{model.parameter_names[k]}*, which is tied to *{model.parameter_names[ties.source[k]]}*.",
+            hint="Give the other one a value, or leave the tie out.",
+        )
 
 
 def _own_names(model: MixedModel) -> dict[str, tuple[str, int]]:
@@ -131,11 +169,26 @@ def _natural(component: Component, value: Any, what: str) -> Tensor:
             f"{what} for *{component.name}* holds {array.size} numbers; the term has {structure.n_parameters} parameters.",
             hint="Give " + ", ".join(f"{q.kind} {q.name1} {q.name2}".strip() for q in structure.natural) + ".",
         )
+    return _possible(component, values, what)
+
+
+def _some(component: Component, given: Mapping[int, float], what: str) -> Tensor:
+    """Natural parameters of which some are given, NaN for the rest."""
+    structure = component.structure
+    out = torch.full((structure.n_parameters,), torch.nan, dtype=torch.float64)
+    out[list(given)] = torch.tensor(list(given.values()), dtype=torch.float64)
+    default = structure.natural_values(structure.start(component.scale))
+    _possible(component, torch.where(out.isnan(), default, out), what)
+    return out
+
+
+def _possible(component: Component, values: Tensor, what: str) -> Tensor:
     try:
-        structure.from_natural(values)
+        component.structure.from_natural(values)
     except ValueError as error:
         raise ModelError(
-            f"{what} for *{component.name}* is no covariance matrix: {error}.", hint="Variances must not be negative."
+            f"{what} for *{component.name}* is no covariance matrix: {error}.",
+            hint="Variances must not be negative, correlations must lie between -1 and 1.",
         ) from None
     return values
 

@@ -49,6 +49,7 @@ def _python(fit: Any) -> str:
         "max_iterations": (spec.max_iterations, None),
         "start": (spec.start, None),
         "fixed": (spec.fixed, None),
+        "ties": (spec.ties, None),
         "missing": (spec.missing, "drop"),
     }
     given = "".join(f",\n    {name}={value!r}" for name, (value, default) in options.items() if value != default)
@@ -61,9 +62,10 @@ def _python(fit: Any) -> str:
 
 def _lme4(fit: Any) -> str:
     spec = fit.specification
-    if spec.fixed:
+    if spec.fixed or spec.ties:
         raise ModelError(
-            "lme4 cannot hold a variance at a given value.", hint="Take the Python code, or leave `fixed` out."
+            "lme4 cannot hold a variance at a given value or tie it to another.",
+            hint="Take the Python code, or leave `fixed` and `ties` out.",
         )
     if not parse_residual(spec.residual).is_plain:
         raise ModelError(f"lme4 cannot fit the residual {spec.residual}.", hint="Take the Python code.")

@@ -91,7 +91,7 @@ def check_record(record: dict[str, Any]) -> None:
 
 def _check_specification(found: Any) -> None:
     _require(type(found) is dict and "formula" in found, "it has no specification")
-    known = {*_TEXTS, *_OPTIONAL_TEXTS, "contrasts", "max_iterations", "start", "fixed"}
+    known = {*_TEXTS, *_OPTIONAL_TEXTS, "contrasts", "max_iterations", "start", "fixed", "ties"}
     for name, value in found.items():
         what = f"*{name}* of its specification is {str(value)[:40]!r}"
         if name in _TEXTS:
@@ -100,6 +100,8 @@ def _check_specification(found: Any) -> None:
             _require(value is None or type(value) is str, what)
         elif name == "contrasts":
             _require(type(value) is dict and all(type(kind) is str for kind in value.values()), what)
+        elif name == "ties":
+            _require(value is None or (type(value) is dict and all(type(text) is str for text in value.values())), what)
         elif name == "max_iterations":
             _require(value is None or _is_count(value), what)
         else:
