@@ -107,10 +107,6 @@ class Correlation(ABC):
         high = torch.full((self.n_parameters,), 1.0 - EDGE, dtype=torch.float64)
         return -high, high
 
-    def limit(self, rho: Tensor) -> tuple[Tensor, float] | None:
-        """Where rho leads if it grows without end, and the factor by which variances grow on the way; None if it does not."""
-        return None
-
     def typical(self) -> Tensor:
         """Size of each element, for the optimiser's region."""
         return torch.full((self.n_parameters,), 0.5, dtype=torch.float64)

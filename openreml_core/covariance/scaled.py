@@ -125,11 +125,6 @@ class ScaledCorrelation(Structure):
         weighed = m * (s[:, None] * s[None, :]) if self.heterogeneous else m
         return self.correlation.summed(weighed, len(values)), values, slopes
 
-    def limit(self, theta: Tensor) -> Tensor | None:
-        s, rho = self._split(theta)
-        end = self.correlation.limit(rho)
-        return None if end is None else torch.cat([s * end[1] ** 0.5, end[0]])
-
     def natural_values(self, theta: Tensor) -> Tensor:
         s, rho = self._split(theta)
         return torch.cat([s.square(), rho])

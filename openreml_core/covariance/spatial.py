@@ -29,8 +29,8 @@ from openreml_core.covariance.correlation import Correlation
 
 #: Squared distances are told apart to this many digits of the largest.
 DIGITS = 12
-#: Where ranges end, in units of the longest distance, for power = 1; and from where the ridge is looked at.
-END, FAR = 1e5, 3.0
+#: Where ranges end, in units of the longest distance, for power = 1.
+END = 1e5
 
 
 class Spatial(Correlation):
@@ -45,11 +45,8 @@ class Spatial(Correlation):
     """
 
     kind = "range"
-
-    @property
-    def power(self) -> float:
-        """1 - c falls like t^power near zero."""
-        return 1.0
+    #: p of 1 - C ~ t^p near zero distance.
+    power: float = 1.0
 
     def __init__(self, positions: Any, *, aniso: bool = False) -> None:
         array = positions if isinstance(positions, Tensor) else torch.from_numpy(np.array(positions, dtype=np.float64))
@@ -108,14 +105,6 @@ class Spatial(Correlation):
         largest = self.squared.amax(dim=0).sqrt().clamp_min(1e-12)
         return 1e-4 * largest, END ** (1 / self.power) * largest
 
-    def limit(self, rho: Tensor) -> tuple[Tensor, float] | None:
-        end = self.bounds()[1]
-        factor = float((end / rho).min())
-        if factor <= 1 or bool((rho * END ** (1 / self.power) < FAR * end).any()):
-            return None
-        far = rho * factor
-        return torch.where(far > end * (1 - 1e-12), end, far), factor**self.power
-
 
 def _apart(q: Tensor) -> Tensor:
     """q, with 1 in the place of 0: the square root has no derivative there, and none is needed."""
@@ -143,10 +132,7 @@ class Gaussian(Spatial):
     """exp(-t^2)."""
 
     keyword = "gau"
-
-    @property
-    def power(self) -> float:
-        return 2.0
+    power = 2.0
 
     def of(self, q: Tensor) -> Tensor:
         return torch.exp(-q)
@@ -186,10 +172,7 @@ class Matern(Spatial):
             raise ValueError("nu is 0.5, 1.5 or 2.5")
         super().__init__(positions, aniso=aniso)
         self.nu = nu
-
-    @property
-    def power(self) -> float:
-        return min(2 * self.nu, 2.0)
+        self.power = 1.0 if nu == 0.5 else 2.0
 
     def _a(self, q: Tensor) -> Tensor:
         return (2 * self.nu * _apart(q)).sqrt()

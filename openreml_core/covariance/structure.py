@@ -140,11 +140,6 @@ class Structure(ABC):
     def settle(self, theta: Tensor, scale: Tensor, tolerance: float = 1e-4) -> Tensor:
         """Free parameters in their canonical form, with those within ``tolerance`` of a boundary put on it."""
 
-    def limit(self, theta: Tensor) -> Tensor | None:
-        """Free parameters at the end of a ridge that theta seems to be on: some of them at a bound, Sigma's contrasts about as
-        they are. None where there is no such ridge."""
-        return None
-
     def em_update(self, theta: Tensor, sigma: Tensor) -> Tensor | None:
         """Free parameters of the M-step, given the mean (co)variance of the effects in the E-step; None without a formula.
 

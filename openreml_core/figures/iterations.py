@@ -31,7 +31,6 @@ STEPS = {
     "AI shortened": ("Shortened", "circle-open", theme.BOUND),
     "EM": ("EM step", "square", theme.CONVERGED),
     "Newton": ("Newton step", "triangle-up", theme.CONVERGED),
-    "limit": ("To the limit", "star", theme.BOUND),
     "rejected": ("Rejected", "x", theme.FAILED),
 }
 

@@ -21,7 +21,7 @@ from openreml_core.errors import ConvergenceError, FitCancelled
 from openreml_core.reml import convergence
 from openreml_core.reml.convergence import Verdict
 from openreml_core.reml.em import em_step
-from openreml_core.reml.trace import AI, EM, LIMIT, NEWTON, REJECTED, SHORTENED, START, TraceRow, sentence
+from openreml_core.reml.trace import AI, EM, NEWTON, REJECTED, SHORTENED, START, TraceRow, sentence
 from openreml_core.reml.trust_region import ACCEPT, Array, Step, next_radius, solve_bounded
 
 OnIteration = Callable[[TraceRow], object]
@@ -115,8 +115,6 @@ class Search:
             if verdict is not None:
                 return at, verdict
             at = self._advance(at, proposal, em_now)
-            if not em_now and not self.rejected:
-                at = self._to_limit(at)
 
     def _propose(self, at: Evaluation, em_now: bool) -> Step:
         if not em_now and self._count >= (PATIENCE if self.engine.exact_is_cheap else LONG_PATIENCE):
@@ -197,28 +195,6 @@ class Search:
         self.record(trial, kind, change, ratio if not em_now else float("nan"))
         return trial
 
-    def _to_limit(self, at: Evaluation) -> Evaluation:
-        """The end of a ridge that the search is on, where the likelihood is higher there and still rises outwards."""
-        model, parts, moved = self.engine.model, [], False
-        for component, part, where in zip(model.components, model.split(at.theta), model.slices, strict=True):
-            end = component.structure.limit(part) if self.free[where].all() else None
-            parts.append(part if end is None else end)
-            moved = moved or end is not None
-        if not moved:
-            return at
-        theta = model.join(parts)
-        try:
-            if not self.engine.criterion(theta) < at.criterion:
-                return at
-            trial = self.engine.evaluate(theta)
-        except NotPositiveDefinite:
-            return at
-        if not ((theta.numpy() >= self.upper) & (trial.score.numpy() > 0)).any():
-            return at
-        self.radius, self.newton = 1.0, False
-        self.record(trial, LIMIT, trial.criterion - at.criterion, float("nan"))
-        return trial
-
     # -- what a step needs --------------------------------------------------------------------------------------
 
     @property
@@ -230,10 +206,10 @@ class Search:
         return torch.maximum(theta.abs(), 0.1 * self.engine.model.scale).numpy()
 
     def scaled_gradient(self, at: Evaluation) -> float:
-        """Largest |score| x size over the free parameters, less those at a bound that the likelihood rises towards."""
+        """Largest |score| x size over the free parameters, less those that a bound holds against the score."""
         theta, score = at.theta.numpy(), at.score.numpy()
-        pinned = ((theta <= self.lower) & (score < 0)) | ((theta >= self.upper) & (score > 0))
-        scaled = np.abs(score * self.size(at.theta))[self.free & ~pinned]
+        held = ((theta <= self.lower) & (score < 0)) | ((theta >= self.upper) & (score > 0))
+        scaled = np.abs(score * self.size(at.theta))[self.free & ~held]
         return float(scaled.max()) if scaled.size else 0.0
 
     def hessian(self, at: Evaluation) -> Array:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 START, AI, SHORTENED, NEWTON, REJECTED, EM = "start", "AI", "AI shortened", "Newton", "rejected", "EM"
-LIMIT = "limit"
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,7 @@ class TraceRow:
     ratio : float
         Gain over promised gain; NaN where nothing was promised.
     step : str
-        ``"start"``, ``"AI"``, ``"AI shortened"``, ``"Newton"`` (exact second derivatives), ``"rejected"``, ``"EM"`` or
-        ``"limit"`` (along a ridge to its end).
+        ``"start"``, ``"AI"``, ``"AI shortened"``, ``"Newton"`` (exact second derivatives), ``"rejected"`` or ``"EM"``.
     parameters : dict of str to float
         On the natural scale, units of y squared.
     seconds : float
@@ -83,11 +81,6 @@ def sentence(step: str, *, change: float, ratio: float, radius: float, zero: Seq
         text = f"EM step: variances replaced by what the predicted effects suggest; the criterion falls by {gain:.3g}."
     elif step == SHORTENED:
         text = f"Average-information step, shortened to the trust region; the criterion falls by {gain:.3g}."
-    elif step == LIMIT:
-        text = (
-            "The range grows without end: it is put where the search for it ends, the variance in proportion; "
-            f"the criterion falls by {gain:.3g}."
-        )
     elif step == NEWTON:
         text = (
             f"Newton step (average information had misjudged, so exact derivatives); the criterion falls by {gain:.3g}."

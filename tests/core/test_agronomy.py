@@ -166,6 +166,7 @@ TRIALS: dict[str, tuple[str, list[str], str, str | None]] = {
     ),
 }
 
+
 def trial(reference, tag: str) -> tuple[dict, reml.MixedModelFit]:
     """The published case and our fit of it."""
     cases = json.loads((reference.fits / "agronomy.json").read_text(encoding="utf-8"))["cases"]
