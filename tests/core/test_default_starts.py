@@ -133,3 +133,21 @@ def test_negative_correlation_of_effects(structure):
     sigma = fit.variance_matrix("block").to_numpy()
     r = sigma[0, 1] / np.sqrt(sigma[0, 0] * sigma[1, 1])
     assert fit.converged and r == pytest.approx(-0.7, abs=0.12)
+
+
+def test_both_engines_give_loadings_the_same_errors(tables):
+    """A loading is in units of the response: its standard error too, whether the residual variance is profiled out or not."""
+    data = tables["besag_met"][tables["besag_met"]["county"].isin(["C1", "C2", "C3"])].copy()
+    for residual in (None, "dsum(id(units) | county)"):
+        dense, sparse = (
+            reml.fit("yield ~ county + fa(0 + county | gen, k=1)", data, residual=residual, engine=engine)
+            for engine in ("marginal", "henderson")
+        )
+        assert (dense.engine, sparse.engine) == ("marginal", "henderson")
+        errors = [fit.variance_components()["std_error"].to_numpy() for fit in (dense, sparse)]
+        np.testing.assert_allclose(errors[1], errors[0], rtol=1e-6)
+        larger = reml.fit(
+            "big ~ county + fa(0 + county | gen, k=1)", data.assign(big=10 * data["yield"]), residual=residual
+        ).variance_components()
+        loading = (larger["kind"] == "loading").to_numpy()
+        np.testing.assert_allclose(larger["std_error"][loading], 10 * errors[0][loading], rtol=1e-4)
