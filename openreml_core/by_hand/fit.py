@@ -27,7 +27,7 @@ class CovarianceFit(MixedModelFit):
 
     @cached_property
     def _estimated(self) -> Matrix:
-        tree = copy.deepcopy(self._structure.tree)
+        tree = copy.deepcopy(self._structure.root)
         for path, value in self.parameters.items():
             tree.set(path, value=value)
         return tree
@@ -39,7 +39,7 @@ class CovarianceFit(MixedModelFit):
     @property
     def _addends(self) -> dict[str, Matrix]:
         """The parts of V: the operands of a Sum on top, or the whole."""
-        tree = self._structure.tree
+        tree = self._structure.root
         return dict(tree.operands) if isinstance(tree, Sum) else {"V": tree}
 
     @property
@@ -54,19 +54,19 @@ class CovarianceFit(MixedModelFit):
 
     @cached_property
     def _matrices(self) -> dict[str, Tensor]:
-        return self._structure.tree.tree(self.estimates.at.theta)
+        return self._structure.root.tree(self.estimates.at.theta)
 
     @property
     def sigma(self) -> float:
         """Standard deviation of the average row by the parts that are no Z G Z'."""
         rest = [name for name in self._addends if name not in self.random_terms]
-        whole = [self._matrices[name if isinstance(self._structure.tree, Sum) else ""] for name in rest]
+        whole = [self._matrices[name if isinstance(self._structure.root, Sum) else ""] for name in rest]
         return math.sqrt(sum(float(m.diagonal().mean()) for m in whole)) if whole else 0.0
 
     @property
     def parameters(self) -> dict[str, float]:
         """Natural values of all parameters by path, held ones too."""
-        return self._structure.tree.natural(self.estimates.at.theta)
+        return self._structure.root.natural(self.estimates.at.theta)
 
     @cached_property
     def _natural(self) -> NaturalEstimates:
@@ -96,7 +96,7 @@ class CovarianceFit(MixedModelFit):
 
     def variance_components(self) -> pd.DataFrame:
         """Parameters of the tree, a row each: group is the first step of the path, name1 the rest."""
-        natural, tree = self._natural, self._structure.tree
+        natural, tree = self._natural, self._structure.root
         errors = dict(zip(natural.names, np.sqrt(np.diag(natural.covariance)), strict=True))
         bounds = dict(zip(natural.names, natural.bounds, strict=True))
         shares = self._shares()
@@ -126,8 +126,8 @@ class CovarianceFit(MixedModelFit):
         out = {}
         for name, node in self._addends.items():
             own = [path for path in self.parameters if path.startswith(f"{name}/")]
-            variances = [path for path in own if self._structure.tree.parameters[path].kind == "variance"]
-            if isinstance(self._structure.tree, Sum) and len(variances) == 1 and node is not None:
+            variances = [path for path in own if self._structure.root.parameters[path].kind == "variance"]
+            if isinstance(self._structure.root, Sum) and len(variances) == 1 and node is not None:
                 out[variances[0]] = 100 * float(self._matrices[name].diagonal().mean()) / total
         return out
 

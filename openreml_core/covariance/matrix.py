@@ -3,8 +3,9 @@
     V = Sum(gen=Propagated(Dummy(gen), Scaled(24)), residual=Scaled(72))
 
 Every node is a :class:`Matrix`: a shape, parameters of its own, operands below it, and ``of(values, operands)``, its value.
-A parameter is named by its path, ``gen/sigma2``, which leaves out the steps where only one operand carries parameters; what
-people read is its natural value, what the optimiser moves is its free
+A parameter is named by its path, ``block/1/sigma2``: the operands from the top down, by name or by place from 0 on. The
+single operand of a node and the G of Z G Z' add no step. Where a path is asked for, steps may be left out as long as one
+parameter answers (``block/sigma2``). What people read is a parameter's natural value, what the optimiser moves its free
 one, natural = transform(free). A node that stands in two places has one set of parameters.
 
 Derivatives are never held as n x n x m arrays: ``derivatives`` gives one matrix after the other (a node's own formula where it
@@ -14,20 +15,23 @@ has one, forward-mode autograd where not), ``gradient`` pairs them all with one 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from openreml_core.covariance import walks
-from openreml_core.covariance.parameters import Parameter, number
+from openreml_core.covariance import slopes, walks
+from openreml_core.covariance.parameters import ByPath, Parameter, number, resolve
 from openreml_core.covariance.structure import along, forward_derivatives, reverse_curvature, reverse_gradient
-from openreml_core.covariance.transforms import Transform
+from openreml_core.covariance.transforms import Identity, Pow, ScaleShift, Transform
 from openreml_core.errors import ModelError, did_you_mean
 
 MANUAL, AUTOMATIC = "manual", "automatic"
+#: Natural values this near to a bound, relative to what lies between the bounds, are on it.
+NEAR = 1e-3
+#: Transforms that keep a parameter's own scale.
+PLAIN = (Identity, ScaleShift, Pow)
 
 
 class Matrix(ABC):
@@ -80,6 +84,10 @@ class Matrix(ABC):
         """d of / d own free parameters, by formula; only where ``has_manual``."""
         raise NotImplementedError
 
+    def own_natural_derivatives(self, free: Tensor, operands: Sequence[Tensor]) -> Iterator[Tensor]:
+        """d of / d own natural values, by forward-mode autograd unless the node knows better."""
+        return forward_derivatives(lambda natural: self.of(natural, operands), self.own_natural(free))
+
     def push(self, free: Tensor, operands: Sequence[Tensor], which: int, tangent: Tensor) -> Tensor:
         """The node's change with operand ``which`` changing by ``tangent``; by forward-mode autograd unless it knows better."""
 
@@ -87,6 +95,38 @@ class Matrix(ABC):
             return self.of_free(free, [x if i == which else o for i, o in enumerate(operands)])
 
         return along(value, operands[which], tangent)
+
+    # -- what a search asks of a node's own parameters ------------------------------------------------------------
+
+    def own_sizes(self, start: Tensor) -> Tensor:
+        """Typical size of each of its own free parameters, given where they start."""
+        sizes = []
+        for p, x in zip(self._own, start.tolist(), strict=True):
+            least = 0.0 if p.is_deviation and x else 0.1
+            sizes.append(max(abs(x), least) if isinstance(p.transform, PLAIN) else 0.5)
+        return torch.tensor(sizes, dtype=torch.float64)
+
+    def own_marks(self, free: Tensor, start: Tensor, tolerance: float) -> list[str]:
+        """A mark for each of its own parameters, empty or in words: ``"at zero"``, ``"at its bound"``."""
+        marks = []
+        values, starts = self.own_natural(free).tolist(), self.own_natural(start).tolist()
+        for p, value, first in zip(self._own, values, starts, strict=True):
+            if p.is_variance:
+                zero = p.lower <= 0 and abs(value) < tolerance**2 * (first or 1.0)
+                bound = p.upper - value < 1e-6 * abs(value) or (p.lower > 0 and value < (1 + 1e-6) * p.lower)
+                marks.append("at zero" if zero else "at its bound" if bound else "")
+            else:
+                near = NEAR * (p.upper - p.lower if p.upper - p.lower < torch.inf else max(1.0, abs(value)))
+                marks.append("at its bound" if value - p.lower < near or p.upper - value < near else "")
+        return marks
+
+    def own_settled(self, free: Tensor, start: Tensor, tolerance: float) -> Tensor:
+        """Its own free values in their canonical form: deviations not negative, those near zero at zero."""
+        out = free.clone()
+        for i, (p, mark) in enumerate(zip(self._own, self.own_marks(free, start, tolerance), strict=True)):
+            if p.is_deviation:
+                out[i] = 0.0 if mark == "at zero" else out[i].abs()
+        return out
 
     # -- the tree -----------------------------------------------------------------------------------------------
 
@@ -115,9 +155,9 @@ class Matrix(ABC):
     def _carries(self) -> bool:
         return bool(self._own) or any(o._carries for o in self.operands.values())
 
-    def unnamed(self, operand: str) -> bool:
-        """Whether an operand has no name of the user's."""
-        return operand.isdigit()
+    def silent(self, operand: str) -> bool:
+        """Whether an operand that alone carries parameters adds no step to their paths."""
+        return len(self.operands) == 1
 
     @property
     def title(self) -> str:
@@ -127,7 +167,7 @@ class Matrix(ABC):
     @property
     def parameters(self) -> dict[str, Parameter]:
         """Every parameter of the tree by path."""
-        return {path: node._own[i] for path, node, i in self._listed()}
+        return ByPath((path, node._own[i]) for path, node, i in self._listed())
 
     @property
     def free_names(self) -> tuple[str, ...]:
@@ -144,10 +184,12 @@ class Matrix(ABC):
         path: str,
         *,
         value: float | None = None,
+        start: float | None = None,
         fixed: bool | None = None,
         transform: Transform | None = None,
         lower: float | None = None,
         upper: float | None = None,
+        derivative: str | None = None,
     ) -> Matrix:
         """Change one parameter, or all whose path begins with ``path`` where it ends in a slash. Changes the tree itself.
 
@@ -155,12 +197,14 @@ class Matrix(ABC):
         ----------
         path : str
             ``"gen/sigma2"``; ``"random/"`` for everything below ``random``; ``""`` for everything.
-        value : float, optional
-            Natural value to start from, or to keep.
+        value, start : float, optional
+            Natural value to start from, or to keep; two words for one thing.
         fixed : bool, optional
         transform : Transform, optional
         lower, upper : float, optional
             Bounds of the natural value.
+        derivative : {"manual", "automatic"}, optional
+            By the nodes' own formulas where they have one, or by autograd; for the nodes that own the parameters.
 
         Returns
         -------
@@ -172,29 +216,21 @@ class Matrix(ABC):
         ModelError
             An unknown path, or a value that the transform or the bounds do not allow.
         """
-        whole = path == "" or path.endswith("/")
-        found = [(p, node, i) for p, node, i in self._listed() if (p.startswith(path) if whole else p == path)]
+        value = start if value is None else value
+        listed = self._listed()
+        if path == "" or path.endswith("/"):
+            found = [entry for entry in listed if entry[0].startswith(path)]
+        else:
+            whole = resolve(path, [name for name, _, _ in listed])
+            found = [entry for entry in listed if entry[0] == whole]
         if not found:
             raise self._unknown(path)
         for name, node, i in found:
-            p = node._own[i]
-            if transform is not None:
-                p = replace(p, transform=transform)
-            if value is not None:
-                p = replace(p, value=number(name, value), given=True)
-            p = replace(
-                p,
-                fixed=p.fixed if fixed is None else bool(fixed),
-                lower=p.lower if lower is None else float(lower),
-                upper=p.upper if upper is None else float(upper),
-            )
-            if not p.lower <= p.value <= p.upper:
-                raise ModelError(
-                    f"{name} = {p.value:g} is not between its bounds {p.lower:g} and {p.upper:g}.",
-                    hint="Set value and bounds together.",
-                )
+            p = node._own[i].changed(name, value, fixed, transform, lower, upper)
             node._check(i, p, name)
             node._own[i] = p
+            if derivative is not None and (derivative != MANUAL or node.has_manual):
+                node.derivative(derivative)
         return self
 
     def _check(self, place: int, parameter: Parameter, path: str) -> None:
@@ -223,7 +259,7 @@ class Matrix(ABC):
 
     def natural(self, theta: Any = None) -> dict[str, float]:
         """Natural values of all parameters, fixed ones too, by path."""
-        return dict(zip(self.parameters, torch.cat(self._naturals(self.theta(theta))).tolist(), strict=True))
+        return ByPath(zip(self.parameters, torch.cat(self._naturals(self.theta(theta))).tolist(), strict=True))
 
     def _naturals(self, theta: Tensor) -> list[Tensor]:
         parts = self._parted(theta)
@@ -239,10 +275,12 @@ class Matrix(ABC):
             An unknown path, a vector of another length, or values outside their domain.
         """
         if isinstance(values, Mapping):
-            given = {path: number(path, v) for path, v in values.items()}
-            for path in given:
-                if path not in self.parameters:
+            known, given = list(self.parameters), {}
+            for path, v in values.items():
+                whole = resolve(path, known)
+                if whole is None:
                     raise self._unknown(path)
+                given[whole] = number(whole, v)
         elif values is not None:
             theta = torch.as_tensor(values, dtype=torch.float64).reshape(-1)
             if len(theta) != self.n_parameters:
@@ -290,8 +328,22 @@ class Matrix(ABC):
         return out
 
     def __call__(self, theta: Any = None) -> Tensor:
-        """The matrix at free values (a tensor), at natural values (a mapping), or at the defaults."""
-        return self._evaluate(self.theta(theta), {})
+        """The matrix at free values (a tensor), at natural values by path (a mapping), or at the defaults.
+
+        Raises
+        ------
+        ModelError
+            As ``theta``; and where the matrix holds what is no number, with the node that it comes from.
+        """
+        values: dict[int, Tensor] = {}
+        whole = self._evaluate(self.theta(theta), values)
+        if not bool(torch.isfinite(whole.detach()).all()):
+            raise walks.not_numbers(self, values)
+        return whole
+
+    def value(self, theta: Any = None) -> Tensor:
+        """The same by name."""
+        return self(theta)
 
     def _evaluate(self, theta: Tensor, values: dict[int, Tensor]) -> Tensor:
         """The matrix, every node's own in ``values`` by identity."""
@@ -314,46 +366,11 @@ class Matrix(ABC):
 
     def derivatives(self, theta: Any = None) -> Iterator[Tensor]:
         """d matrix / d theta, one after the other: formulas where nodes give them, forward-mode autograd elsewhere."""
-        theta = self.theta(theta)
-        values: dict[int, Tensor] = {}
-        self._evaluate(theta, values)
-        del values[id(self)]  # nobody stands on it
-        parts = self._parted(theta)
-        nothing = torch.zeros(0, dtype=torch.float64)
-        routes = walks.routes(self)
-        for node in self.nodes().values():
-            if not node._own:
-                continue
-            below = [values[id(o)] for o in node.operands.values()]
-            own = parts[id(node)]
-            if node._mode == MANUAL:
-                found = node.own_derivatives(own, below)
-            else:
-                found = forward_derivatives(_own_part(node, below), own)
-            for p in node._own:
-                tangent = next(found)
-                if not p.fixed:
-                    yield self._carried(routes[id(node)], tangent, values, parts, nothing)
-                del tangent  # before the next one takes its memory
+        return slopes.carried(self, self.theta(theta), slopes.free_tangents)
 
-    @staticmethod
-    def _carried(
-        routes: list[list[tuple[Matrix, int]]],
-        tangent: Tensor,
-        values: dict[int, Tensor],
-        parts: dict[int, Tensor],
-        nothing: Tensor,
-    ) -> Tensor:
-        """A node's change carried up to the top, along every route."""
-        total: Tensor | None = None
-        for route in routes:
-            change = tangent
-            for parent, which in route:
-                around = [values[id(o)] for o in parent.operands.values()]
-                change = parent.push(parts.get(id(parent), nothing), around, which, change)
-            total = change if total is None else total + change
-        assert total is not None
-        return total
+    def natural_derivatives(self, theta: Any = None) -> Iterator[Tensor]:
+        """d matrix / d natural value of each parameter that is not fixed."""
+        return slopes.carried(self, self.theta(theta), slopes.natural_tangents)
 
     def gradient(self, theta: Any, m: Tensor) -> Tensor:
         """<M, d matrix / d theta>, by one reverse sweep."""
@@ -384,7 +401,3 @@ class Matrix(ABC):
 
     def __repr__(self) -> str:
         return walks.printed(self)
-
-
-def _own_part(node: Matrix, below: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda free: node.of_free(free, below)

@@ -17,18 +17,23 @@ from openreml_core.covariance.correlation import Correlation
 from openreml_core.covariance.matrix import Matrix
 from openreml_core.covariance.parameters import Parameter, default_transform
 from openreml_core.covariance.structure import Structure
+from openreml_core.covariance.transforms import Identity
 from openreml_core.errors import ModelError
 
 
 def as_matrix(what: Any) -> Matrix:
-    """A node of a tree: nodes as they are, structures and correlations as leaves, tensors and arrays as constants."""
+    """A node of a tree: nodes as they are, structures and correlations as leaves, tensors and arrays as constants.
+
+    A structure has one leaf: in two places of a tree it has one set of parameters, as any node has.
+    """
     if isinstance(what, Matrix):
         return what
-    if isinstance(what, Structure):
-        return StructureLeaf(what)
-    if isinstance(what, Correlation):
-        return CorrelationLeaf(what)
-    return Constant(what)
+    if not isinstance(what, Structure | Correlation):
+        return Constant(what)
+    if what.leaf is None:
+        what.leaf = StructureLeaf(what) if isinstance(what, Structure) else CorrelationLeaf(what)
+    leaf: Matrix = what.leaf
+    return leaf
 
 
 class _Leaf(Matrix):
@@ -100,10 +105,31 @@ class StructureLeaf(_Leaf):
         if not self._changed:
             yield from self.structure.derivatives(free)
             return
-        inner = self.structure.from_natural(self.own_natural(free))
         slopes = [p.transform.derivative(x) for p, x in zip(self._own, free, strict=True)]
-        for slope, d in zip(slopes, self.structure.natural_derivatives(inner), strict=True):
+        for slope, d in zip(slopes, self.own_natural_derivatives(free, operands), strict=True):
             yield slope * d
+
+    def own_natural_derivatives(self, free: Tensor, operands: Sequence[Tensor]) -> Iterator[Tensor]:
+        inner = self.structure.from_natural(self.own_natural(free)) if self._changed else free
+        return self.structure.natural_derivatives(inner)
+
+    def _scale(self, start: Tensor) -> Tensor:
+        """Standard deviations (k,) that are typical of the structure, given where it starts."""
+        deviations = self.structure.matrix(start).diagonal().clamp_min(0).sqrt()
+        return torch.where(deviations > 0, deviations, deviations.max().clamp_min(1e-150))
+
+    def own_sizes(self, start: Tensor) -> Tensor:
+        return super().own_sizes(start) if self._changed else self.structure.typical(self._scale(start))
+
+    def own_marks(self, free: Tensor, start: Tensor, tolerance: float) -> list[str]:
+        if self._changed:
+            return super().own_marks(free, start, tolerance)
+        return list(self.structure.boundary(free, self._scale(start), tolerance))
+
+    def own_settled(self, free: Tensor, start: Tensor, tolerance: float) -> Tensor:
+        if self._changed:
+            return super().own_settled(free, start, tolerance)
+        return self.structure.settle(free, self._scale(start), tolerance)
 
 
 class CorrelationLeaf(_Leaf):
@@ -130,6 +156,12 @@ class CorrelationLeaf(_Leaf):
 
     def of(self, values: Tensor, operands: Sequence[Tensor]) -> Tensor:
         return self.correlation.matrix(values)
+
+    def own_sizes(self, start: Tensor) -> Tensor:
+        sizes = zip(self._own, super().own_sizes(start), self.correlation.typical(), strict=True)
+        return torch.stack(
+            [t if isinstance(p.transform, Identity) else s for p, s, t in sizes] or [start.new_zeros(())]
+        )[: len(self._own)]
 
     def own_derivatives(self, free: Tensor, operands: Sequence[Tensor]) -> Iterator[Tensor]:
         values = self.own_natural(free)

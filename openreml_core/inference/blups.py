@@ -31,7 +31,7 @@ def blup_table(term: RandomPart, effects: RandomEffects, sigma: np.ndarray, leve
         Coverage of the interval.
     """
     q, k = effects.blup.shape
-    return blup_frame(
+    table = blup_frame(
         np.repeat(np.array(term.levels, dtype=object), k),
         np.tile(np.array(term.structure.names, dtype=object), q),
         effects.blup.numpy().reshape(-1),
@@ -40,6 +40,7 @@ def blup_table(term: RandomPart, effects: RandomEffects, sigma: np.ndarray, leve
         np.tile(np.diag(sigma), q),
         level,
     )
+    return table[term.occurs.reshape(-1).numpy()].reset_index(drop=True) if isinstance(term, PlacedTerm) else table
 
 
 def blup_frame(
@@ -56,7 +57,7 @@ def blup_frame(
     with np.errstate(divide="ignore", invalid="ignore"):
         reliability = np.where(variance > 0, np.clip(1 - prediction / variance, 0.0, 1.0), 0.0)
     half = stats.norm.ppf(0.5 + level / 2) * spread
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             "level": levels,
             "effect": effects,
@@ -67,4 +68,3 @@ def blup_frame(
             "reliability": reliability,
         }
     )
-    return table[term.occurs.reshape(-1).numpy()].reset_index(drop=True) if isinstance(term, PlacedTerm) else table
