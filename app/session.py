@@ -11,6 +11,7 @@ import streamlit as st
 
 import openreml_core as reml
 from app.jobs import Job, State, submit
+from openreml_core.relationship import RelationshipReading
 
 _STUDY = "study"
 
@@ -72,6 +73,24 @@ class Dataset:
         return self._prepared
 
 
+@dataclass(frozen=True, eq=False)
+class Relation:
+    """Known relationships between the levels of a grouping factor.
+
+    Attributes
+    ----------
+    group : str
+        The factor.
+    name : str
+        The file.
+    reading : RelationshipReading
+    """
+
+    group: str
+    name: str
+    reading: RelationshipReading
+
+
 @dataclass(frozen=True)
 class Specification:
     """The model as chosen on the Model page."""
@@ -82,11 +101,22 @@ class Specification:
     algorithm: str = "ai"
     max_iterations: int = 100
     weights: str | None = None
+    relations: tuple[Relation, ...] = ()
+
+    @property
+    def related(self) -> tuple[Relation, ...]:
+        """The relationships that a random term of the formula uses."""
+        try:
+            groups = {term.group_name for term in reml.parse_formula(self.formula).random}
+        except reml.ModelError:
+            return ()
+        return tuple(r for r in self.relations if r.group in groups)
 
     def options(self) -> dict[str, Any]:
         """The options as ``reml.fit`` takes them."""
         return {
             "residual": self.residual,
+            "relationship": {r.group: r.reading.relationship for r in self.related} or None,
             "method": self.method,
             "algorithm": self.algorithm,
             "max_iterations": self.max_iterations,
@@ -114,6 +144,7 @@ class Study:
     fits: list[FittedModel] = field(default_factory=list)
     shown: FittedModel | None = None
     previews: dict[Any, Any] = field(default_factory=dict)
+    asked: Specification | None = None
 
     def use(self, data: Dataset) -> None:
         """Take up a data set; the fits made so far are kept."""
@@ -132,6 +163,7 @@ class Study:
             return
         if self.job is not None:
             self.job.cancel()
+        self.asked = self.specification
         self.job = submit(self.specification.formula, self.data.prepared(), self.specification.options())
 
     def settle(self) -> bool:
@@ -141,7 +173,7 @@ class Study:
             return False
         if any(f.fit is job.result for f in self.fits):
             return False
-        spec = Specification(formula=job.formula, **job.options)
+        spec = self.asked or Specification(formula=job.formula)
         digest = self.data.digest if self.data else ""
         self.fits.append(FittedModel(len(self.fits) + 1, job.result, spec, digest))
         self.shown = self.fits[-1]
@@ -151,13 +183,12 @@ class Study:
         """Describe the specified model, computed once per data set and model. Raises ModelError."""
         assert self.data is not None and self.specification is not None
         spec = self.specification
-        key = (self.data.key, spec.formula, spec.residual, spec.method, spec.weights)
+        key = (self.data.key, spec.formula, spec.residual, spec.method, spec.weights, spec.related)
         if key not in self.previews:
-            if len(self.previews) > 20:
+            if len(self.previews) > 6:  # each holds its X and Z
                 self.previews.clear()
-            self.previews[key] = reml.preview(
-                spec.formula, self.data.prepared(), residual=spec.residual, method=spec.method, weights=spec.weights
-            )
+            options = {k: v for k, v in spec.options().items() if k not in ("algorithm", "max_iterations")}
+            self.previews[key] = reml.preview(spec.formula, self.data.prepared(), **options)
         return self.previews[key]
 
 

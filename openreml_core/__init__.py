@@ -22,6 +22,7 @@ from openreml_core.design import Design, build_design
 from openreml_core.errors import ConvergenceError, DataError, FitCancelled, FormulaError, ModelError
 from openreml_core.fit import MixedModelFit
 from openreml_core.fitting import fit, load
+from openreml_core.gallery import StructureDescription, describe_structure, structure_gallery, suitable_structures
 from openreml_core.notation import Formula, RandomTerm, compose_formula, parse_formula
 from openreml_core.preview import ModelPreview, preview
 from openreml_core.relationship import Markers, Pedigree
@@ -57,12 +58,14 @@ __all__ = [
     "RandomTerm",
     "Role",
     "Sample",
+    "StructureDescription",
     "TraceRow",
     "apply_roles",
     "build_design",
     "compose_formula",
     "describe_columns",
     "describe_design",
+    "describe_structure",
     "fit",
     "fit_covariance",
     "guess_roles",
@@ -72,5 +75,7 @@ __all__ = [
     "preview",
     "read_table",
     "sample_data",
+    "structure_gallery",
     "suggest_formula",
+    "suitable_structures",
 ]

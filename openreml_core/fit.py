@@ -18,6 +18,7 @@ from openreml_core.design import Design
 from openreml_core.errors import ModelError, did_you_mean
 from openreml_core.figures import PlotAccessor
 from openreml_core.inference import (
+    FittedMatrices,
     NaturalEstimates,
     blup_table,
     coefficient_table,
@@ -258,12 +259,14 @@ class MixedModelFit:
         """Variance parameters by name, natural scale."""
         return dict(zip(self._natural.names, self._natural.values.tolist(), strict=True))
 
-    def variance_matrix(self, term: str) -> pd.DataFrame:
-        """Estimated covariance matrix of a random term's effects, (k, k)."""
-        at = self.estimates.at
-        position = self._position(term)
-        names = list(self._model.terms[position].structure.names)
-        return pd.DataFrame(self._model.sigmas(at.theta, at.sigma2)[position].numpy(), index=names, columns=names)
+    @cached_property
+    def matrices(self) -> FittedMatrices:
+        """Every fitted matrix: covariances, loadings, correlations by lag and by distance."""
+        return FittedMatrices(self.estimates)
+
+    def variance_matrix(self, term: str, correlation: bool = False) -> pd.DataFrame:
+        """Estimated covariances, or correlations, of a random term's effects or of a part of R (``"residual"``), (k, k)."""
+        return self.matrices.covariance(term, correlation)
 
     @cached_property
     def _predicted(self) -> tuple[Any, ...]:

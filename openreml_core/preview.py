@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from openreml_core.assembly import build_model
 from openreml_core.covariance import NaturalParameter
+from openreml_core.design import Design
 from openreml_core.engines import choose_engine
+from openreml_core.errors import ModelError
+from openreml_core.inference import labelled, rows_covariance, telling_rows
 from openreml_core.model import MixedModel
-from openreml_core.notation import Formula, latex, parse_residual
+from openreml_core.notation import Formula, Residual, latex, parse_residual
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,9 @@ class ModelPreview:
     engine : str
         Which engine will fit it.
     warnings : tuple of str
+    design : Design
+    model : MixedModel
+    residual : Residual
     """
 
     formula: Formula
@@ -50,6 +56,36 @@ class ModelPreview:
     latex: str
     engine: str
     warnings: tuple[str, ...]
+    design: Design = field(repr=False)
+    model: MixedModel = field(repr=False)
+    residual: Residual = field(repr=False)
+
+    def covariance(self, part: str = "all", most: int = 60) -> pd.DataFrame | None:
+        """V of the first rows, related rows together, at the values that the search starts from.
+
+        Scaled to the variance that the fixed effects alone leave, so that it can be read before anything is estimated.
+
+        Parameters
+        ----------
+        part : {"all", "residual"}
+            V, or its part R.
+        most : int
+            Rows.
+
+        Returns
+        -------
+        DataFrame of shape (m, m), named by what places a row; None where a structure is too large for a look.
+        """
+        if part not in ("all", "residual"):
+            raise ModelError(f"part={part!r} is not known.", hint="Choose 'all' or 'residual'.")
+        model = self.model
+        rows, names = telling_rows(self.design, self.residual, most)
+        wanted = model.residuals if part == "residual" else model.all_components
+        v = rows_covariance(model, model.start(), 1.0, rows, wanted)
+        if v is None:
+            return None
+        scale = model.typical_deviation**2 / float(v.diagonal().mean())
+        return labelled(scale * v, names)
 
 
 def preview(
@@ -115,6 +151,9 @@ def preview(
         latex=latex(design.formula, residual=parse_residual(residual), related=tuple(relationship or ())),
         engine=choose_engine(engine, model).name,
         warnings=tuple(design.warnings),
+        design=design,
+        model=model,
+        residual=parse_residual(residual),
     )
 
 

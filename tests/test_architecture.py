@@ -27,7 +27,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("covariance",),
     ("relationship",),
     ("model",),
-    ("structures",),
+    ("structures", "gallery"),
     ("assembly",),
     ("engines",),
     ("reml",),

@@ -14,7 +14,7 @@ found = study()
 parts.head("Diagnostics", "Do the residuals look as the model says they should?")
 shown = parts.need_fit(found)
 fit = shown.fit
-parts.formula(fit)
+parts.model(shown.specification)
 if fit.warnings:
     parts.notes(fit.warnings)
 else:

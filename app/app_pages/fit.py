@@ -27,7 +27,7 @@ parts.head("Fit", "How does the search for the estimates go?", again if found.da
 parts.need_data(found)
 assert found.specification is not None
 job = found.job
-st.code(job.formula if job is not None else found.specification.formula, language=None, wrap_lines=True)
+parts.model(found.asked if job is not None and found.asked is not None else found.specification)
 active = job is not None and job.active
 if not active and found.settle():
     st.rerun()  # it ended while the page was being drawn

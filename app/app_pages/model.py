@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
-import openreml_core as reml
 from app.session import Study, seed, study, value
-from app.widgets import builder, options, parts
+from app.widgets import builder, options, parts, preview, relations, residual
 
 found = study()
 ready: list[bool] = []
@@ -38,26 +36,6 @@ def text(found: Study) -> None:
             st.caption(f"Until it can be read, the model stays {parts.plain(found.specification.formula)}")
 
 
-def size(seen: reml.ModelPreview) -> None:
-    """The equation and the size in numbers."""
-    st.latex(seen.latex)
-    cells = st.columns(4)
-    cells[0].metric("Rows", f"{seen.n_obs:,}", help="Complete rows that the fit uses.")
-    cells[1].metric("Left out", f"{seen.n_dropped:,}", help="Rows without a value that the model needs.")
-    cells[2].metric("Fixed", seen.rank, help="Coefficients to be estimated.")
-    cells[3].metric("Variances", seen.n_parameters, help="Variance parameters to be estimated.")
-    if len(seen.terms):
-        words = {"us": "correlated", "diag": "uncorrelated"}
-        shown = seen.terms.assign(structure=seen.terms["structure"].map(lambda name: words.get(name, name)))
-        shown.loc[shown["effects"] == "(Intercept)", "structure"] = "one variance"
-        shown["effects"] = shown["effects"].str.replace("(Intercept)", "intercept", regex=False)
-        st.dataframe(
-            pd.DataFrame(shown).rename(columns=str.capitalize), hide_index=True, width="stretch", key="model_terms"
-        )
-    st.markdown("**To be estimated**\n" + "\n".join(f"- {parts.plain(line)}" for line in seen.parameters))
-    parts.notes(seen.warnings)
-
-
 if found.data is None:
     parts.head("Model", "Which effects are fixed, which are random?")
 parts.need_data(found)
@@ -71,13 +49,12 @@ with st.container(key="sides_model"):
     left, right = st.columns(2, gap="large")
 with left:
     builder.draw(found)
-    options.residual(found)
+    residual.draw(found)
+    relations.draw(found)
     options.draw(found)
 with right:
     text(found)
+    residual.text(found)
     if not value(builder.PROBLEM):
-        try:
-            size(found.preview())
-        except reml.ModelError as problem:
-            parts.error(str(problem))
+        preview.draw(found)
 parts.next_step("fit", "Next: fit it and watch")

@@ -8,7 +8,7 @@ import streamlit as st
 
 import openreml_core as reml
 from app.session import FittedModel, study
-from app.widgets import monitor, parts, tables
+from app.widgets import matrices, monitor, parts, tables
 from app.widgets.sidebar import badge
 from openreml_core.report.words import number
 
@@ -40,7 +40,7 @@ found = study()
 parts.head("Results", "How large are the variances, and what are the effects?")
 shown = parts.need_fit(found)
 fit = shown.fit
-parts.formula(fit)
+parts.model(shown.specification)
 st.markdown(
     f"{badge(shown)} {fit.method.upper()} · {fit.n_obs:,} rows · criterion {number(fit.criterion, 8)} · "
     f"log-likelihood {number(fit.loglik, 7)} (without constants {number(fit.loglik_asreml, 7)}) · "
@@ -51,6 +51,10 @@ parts.notes(fit.warnings)
 st.subheader("Variance components", anchor=False)
 tables.components(fit)
 parts.figure(fit.plot.components(), "shares", "variance-shares")
+
+if matrices.names(shown):
+    st.subheader("Covariances and correlations", anchor=False)
+    matrices.draw(shown)
 
 st.subheader("Fixed effects", anchor=False)
 tables.coefficients(fit)

@@ -12,13 +12,9 @@ import streamlit as st
 
 import openreml_core as reml
 from app.session import Dataset, Study, forget, put, seed, value
+from app.widgets import random_term, term_row
 from openreml_core.notation import quote
 
-INTERCEPT = "1"
-STRUCTURES = {
-    "us": "correlated effects",
-    "diag": "uncorrelated effects",
-}
 TEXT, PROBLEM = "model_text", "model_problem"
 
 
@@ -44,10 +40,7 @@ def load(study: Study) -> None:
     put("model_offsets", list(formula.offsets))
     put("model_random_count", len(formula.random))
     for i, term in enumerate(formula.random):
-        put(f"model_random_{i}_structure", term.structure)
-        put(f"model_random_{i}_effects", ([INTERCEPT] if term.intercept else []) + list(term.effect_terms))
-        put(f"model_random_{i}_group", [quote(g) for g in term.group])
-        put(f"model_random_{i}_text", term.text)
+        random_term.load(i, term)
 
 
 def typed(study: Study) -> None:
@@ -68,7 +61,7 @@ def clicked(study: Study) -> None:
     """A widget was changed: compose the formula anew."""
     if not value("model_response"):
         return
-    random = [bar(i) for i in range(value("model_random_count", 0))]
+    random = [random_term.text(i) for i in range(value("model_random_count", 0))]
     text = reml.compose_formula(
         value("model_response") or "",
         value("model_fixed") or [],
@@ -79,19 +72,6 @@ def clicked(study: Study) -> None:
     put(TEXT, text)
     put(PROBLEM, None)
     study.choose(formula=text)
-
-
-def bar(i: int) -> str:
-    """The random term that row i of the builder says; empty while it is incomplete."""
-    structure = value(f"model_random_{i}_structure", "us")
-    if structure not in STRUCTURES:
-        return str(value(f"model_random_{i}_text", ""))
-    effects, group = value(f"model_random_{i}_effects") or [], value(f"model_random_{i}_group") or []
-    if not effects or not group:
-        return ""
-    terms = [e for e in effects if e != INTERCEPT]
-    left = " + ".join(terms if INTERCEPT in effects else ["0", *terms]) if terms else "1"
-    return f"({left} {'||' if structure == 'diag' and len(effects) > 1 else '|'} {':'.join(group)})"
 
 
 def draw(study: Study) -> None:
@@ -127,7 +107,7 @@ def draw(study: Study) -> None:
     st.checkbox("Intercept", key=seed("model_intercept", True), help="A common mean.", **args)
     st.markdown("**Random terms**")
     for i in range(value("model_random_count", 0)):
-        _random(study, i, names)
+        term_row.draw(study, i, names, clicked, _remove)
     st.button(
         "Add a random term",
         key="add_random",
@@ -137,65 +117,14 @@ def draw(study: Study) -> None:
     )
 
 
-def _random(study: Study, i: int, names: list[str]) -> None:
-    key = f"model_random_{i}"
-    args = {"on_change": clicked, "args": (study,)}
-    with st.container(border=True):
-        structure = value(f"{key}_structure", "us")
-        if structure not in STRUCTURES:
-            st.code(value(f"{key}_text", ""), language=None)
-        else:
-            left, right = st.columns(2)
-            effects = value(f"{key}_effects") or []
-            left.multiselect(
-                "Effects",
-                list(dict.fromkeys([INTERCEPT, *names, *effects])),
-                key=seed(f"{key}_effects", [INTERCEPT]),
-                format_func=lambda e: "intercept" if e == INTERCEPT else e,
-                accept_new_options=True,
-                help="What varies from level to level: the intercept, a slope on a covariate, an effect per level of a factor.",
-                **args,
-            )
-            group = value(f"{key}_group") or []
-            right.multiselect(
-                "over the levels of",
-                list(dict.fromkeys([*names, *group])),
-                key=seed(f"{key}_group", []),
-                placeholder="Choose a factor",
-                help="The grouping factor; several are taken in combination, as block within replicate.",
-                **args,
-            )
-            if len(effects) > 1:
-                st.selectbox(
-                    "Structure",
-                    list(STRUCTURES),
-                    format_func=STRUCTURES.__getitem__,
-                    key=seed(f"{key}_structure", "us"),
-                    help="Correlated: a variance for each effect and all covariances. Uncorrelated: variances only, as (x || g).",
-                    **args,
-                )
-        st.button(
-            "Remove",
-            key=f"remove_random_{i}",
-            type="tertiary",
-            icon=":material/close:",
-            on_click=_remove,
-            args=(study, i),
-        )
-
-
 def _add() -> None:
     i = value("model_random_count", 0)
     put("model_random_count", i + 1)
-    for part, start in (("structure", "us"), ("effects", [INTERCEPT]), ("group", []), ("text", "")):
-        put(f"model_random_{i}_{part}", start)
+    random_term.add(i)
 
 
 def _remove(study: Study, i: int) -> None:
     count = value("model_random_count", 0)
-    for j in range(i, count - 1):
-        for part in ("structure", "effects", "group", "text"):
-            put(f"model_random_{j}_{part}", value(f"model_random_{j + 1}_{part}"))
-    forget(f"model_random_{count - 1}_")
+    random_term.remove(i, count)
     put("model_random_count", count - 1)
     clicked(study)

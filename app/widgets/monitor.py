@@ -9,7 +9,7 @@ import streamlit as st
 
 import openreml_core as reml
 from app.jobs import Job, State
-from app.session import FittedModel, seed, study
+from app.session import FittedModel, put, seed, study, value
 from app.widgets import parts
 from openreml_core import figures
 from openreml_core.reml import trace_frame
@@ -93,7 +93,19 @@ def draw(trace: pd.DataFrame, key: str, upto: int | None = None) -> None:
     trace = thinned(trace, upto)
     parts.figure(figures.convergence(trace, upto), f"{key}_convergence", "convergence")
     st.markdown("**Parameters on their natural scale**")
-    parts.figure(figures.parameter_traces(trace, upto), f"{key}_parameters", "parameters")
+    groups = figures.parameter_groups(trace)
+    names = next(iter(groups.values()))
+    if len(groups) > 1:
+        total = sum(len(members) for members in groups.values())
+        if value(f"{key}_group") not in groups:
+            put(f"{key}_group", next(iter(groups)))
+        chosen = st.selectbox(
+            f"{total} parameters, a group at a time", list(groups), key=f"{key}_group",
+            format_func=lambda words: f"{words} ({len(groups[words])})",
+            help="Which parameters the figure shows.",
+        )  # fmt: skip
+        names = groups[chosen]
+    parts.figure(figures.parameter_traces(trace, upto, names=names), f"{key}_parameters", "parameters")
 
 
 def rows(trace: pd.DataFrame, key: str) -> None:

@@ -7,45 +7,11 @@ import streamlit as st
 import openreml_core as reml
 from app.session import Study, put, seed, value
 from app.widgets.parts import plain
-from openreml_core.notation import quote
 
 METHODS = {"reml": "REML", "ml": "ML"}
 ALGORITHMS = {"ai": "average information", "em": "EM", "ai-em": "EM, then average information"}
 LIMITS = {"ai": 100, "em": 2000, "ai-em": 200}
 NO_WEIGHTS = "none"
-PLAIN = "id(units)"
-
-
-def residual(study: Study) -> None:
-    """What the residuals are to each other: chosen from what the table's positions allow, or typed."""
-    spec, data = study.specification, study.data
-    assert spec is not None and data is not None
-    rows = [c for c, r in data.roles.items() if r == reml.Role.ROW]
-    cols = [c for c, r in data.roles.items() if r == reml.Role.COLUMN]
-    choices = [PLAIN]
-    if rows and cols:
-        row, col = quote(rows[0]), quote(cols[0])
-        kinds = reml.describe_columns(data.table[[rows[0], cols[0]]], data.roles)["type"]
-        if (kinds == "whole numbers").all():
-            choices += [f"ar1({row}):ar1({col})", f"ar1({row}):ar1({col}) + id(units)"]
-        else:
-            choices += [f"exp({row}, {col}) + id(units)", f"gau({row}, {col}) + id(units)"]
-    own = spec.residual or PLAIN
-
-    def changed() -> None:
-        chosen = value("residual")
-        study.choose(residual=None if chosen in (None, PLAIN) else chosen)
-
-    st.selectbox(
-        "Residual",
-        list(dict.fromkeys([*choices, own])),
-        format_func=lambda c: "independent, one variance" if c == PLAIN else c,
-        key=seed("residual", own),
-        accept_new_options=True,
-        on_change=changed,
-        help="Independent unless you say otherwise. ar1(row):ar1(col): neighbouring plots are alike; + id(units) adds an "
-        "error of each plot. Type dsum(id(units) | site) for a variance per site, id(subject):us(time) for visits.",
-    )
 
 
 def draw(study: Study) -> None:

@@ -10,8 +10,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from app.session import FittedModel, Study, value
-from openreml_core import MixedModelFit, figures
+from app.session import FittedModel, Specification, Study, value
+from openreml_core import figures
 
 PAGES = {name: f"app_pages/{name}.py" for name in ("data", "model", "fit", "results", "diagnostics")}
 
@@ -56,6 +56,12 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#+\-!|$:~.&])", r"\\\1", str(text))
 
 
+def part_name(name: str, residual: tuple[str, ...] = ()) -> str:
+    """A term, or a part of the residual: ``residual[C1]`` is ``residual in C1``."""
+    base, _, section = name.partition("[")
+    return f"{base} in {section.removesuffix(']')}" if name in residual and section else name
+
+
 def said(text: str) -> str:
     """A message of the core: plain, but for the names that it sets off with asterisks."""
     return re.sub(r"\\\*(.+?)\\\*", r"*\1*", plain(text))
@@ -75,16 +81,24 @@ def notes(sentences: tuple[str, ...] | list[str]) -> None:
         st.warning(said(sentence), icon=":material/lightbulb:")
 
 
-def formula(fit: MixedModelFit) -> None:
-    """The model as it was fitted."""
-    residual = fit.specification.residual
-    st.code(fit.formula + (f"\nresidual: {residual}" if residual else ""), language=None, wrap_lines=True)
+def model(spec: Specification) -> None:
+    """A model as it was specified: its formula, the residual, and what is related."""
+    lines = [spec.formula]
+    if spec.residual:
+        lines.append(f"residual: {spec.residual}")
+    lines += [f"related: {r.group} by {r.name}" for r in spec.related]
+    st.code("\n".join(lines), language=None, wrap_lines=True)
 
 
 def figure(fig: go.Figure, key: str, name: str) -> None:
     """A figure, downloadable as SVG or PNG from its own menu."""
     image = value("figure_format") or "svg"
     st.plotly_chart(fig, key=key, theme=None, width="stretch", config=figures.config(name, image=image))
+
+
+def emblem(fig: go.Figure, key: str) -> None:
+    """A small figure without a menu."""
+    st.plotly_chart(fig, key=key, theme=None, width="stretch", config=figures.CONFIG | {"displayModeBar": False})
 
 
 def table(
@@ -103,6 +117,7 @@ def table(
         width="stretch",
         height=height if len(frame) > 12 else "content",
         column_config={**numbers, **(columns or {})},
+        placeholder="",
     )
     download(frame, f"{key}_csv", name)
 

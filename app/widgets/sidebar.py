@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.session import FittedModel, Study, put, seed, study, value
-from app.widgets.parts import plain
+from app.widgets.parts import model, plain
 from openreml_core.report.words import number
 
 
@@ -55,15 +55,21 @@ def _running(found: Study) -> None:
     if found.job is not None and found.job.active:
         with st.container(border=True):
             st.markdown(":blue-badge[:material/progress_activity: running]")
-            st.code(found.job.formula, language=None, wrap_lines=True)
+            if found.asked is not None:
+                model(found.asked)
 
 
 def _model(shown: FittedModel) -> None:
     fit = shown.fit
     with st.container(border=True, key="model_card"):
         st.markdown(f"**Fit {shown.number}** {badge(shown)}")
-        st.code(fit.formula, language=None, wrap_lines=True)
+        model(shown.specification)
         st.caption(f"{fit.method.upper()}, n = {fit.n_obs:,}, criterion {number(fit.criterion, 6)}")
+
+
+def _beside(fitted: FittedModel) -> str:
+    residual = fitted.specification.residual
+    return f", residual {residual}" if residual else ""
 
 
 def _switch(found: Study) -> None:
@@ -71,7 +77,7 @@ def _switch(found: Study) -> None:
     shown = found.shown.number if found.shown else numbers[-1]
     if value("fit_shown") not in numbers or value("fit_shown_of") != (len(numbers), shown):
         put("fit_shown", shown)
-    formulas = {f.number: f"{f.number}: {f.fit.formula} ({f.fit.method.upper()})" for f in found.fits}
+    formulas = {f.number: f"{f.number}: {f.fit.formula}{_beside(f)} ({f.fit.method.upper()})" for f in found.fits}
 
     def switched() -> None:
         chosen = value("fit_shown")

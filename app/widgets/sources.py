@@ -54,7 +54,7 @@ def _sheet(file: Any) -> str | None:
 
 def _take(study: Study, name: str, table: Any, sample: reml.Sample | None = None) -> None:
     study.use(dataset(name, table, sample=sample))
-    for prefix in ("role_", "model_", "blup_", "diag_", "map_", "residual", "option_"):
+    for prefix in ("role_", "model_", "blup_", "diag_", "map_", "residual", "relation_", "option_", "matrix_"):
         forget(prefix)
 
 

@@ -17,6 +17,15 @@ CSS = """
   [class*="st-key-sides"] [data-testid="stColumn"]:has([data-testid="stMetric"]):not(:has([data-testid="stColumn"])) {
     min-width: 22%;
   }
+  [class*="st-key-sides"] [class*="st-key-random_row"] [data-testid="stColumn"],
+  [class*="st-key-sides"] .st-key-residual_box [data-testid="stColumn"] { min-width: 40%; }
+  [class*="st-key-sides"] [data-testid="stHorizontalBlock"]:has([class*="st-key-emblem"]):not(
+    :has([data-testid="stHorizontalBlock"])) { flex-wrap: nowrap; }
+  [class*="st-key-sides"] [data-testid="stColumn"]:has([class*="st-key-emblem"]):not(:has([data-testid="stColumn"])) {
+    min-width: 112px; max-width: 112px;
+  }
+  [class*="st-key-sides"] [data-testid="stColumn"]:has([class*="st-key-emblem"]) + [data-testid="stColumn"]:not(
+    :has([data-testid="stColumn"])) { min-width: 0; }
   .st-key-role_rows [data-testid="stColumn"]:nth-child(3),
   .st-key-role_rows [data-testid="stColumn"]:nth-child(6) { display: none; }
 }

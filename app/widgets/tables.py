@@ -7,7 +7,7 @@ import streamlit as st
 
 from app.session import FittedModel, seed
 from app.widgets import parts
-from openreml_core import MixedModelFit
+from openreml_core import MixedModelFit, figures
 from openreml_core.report.words import p_value
 
 SHARE = st.column_config.ProgressColumn(
@@ -18,11 +18,11 @@ SHARE = st.column_config.ProgressColumn(
 def components(fit: MixedModelFit) -> None:
     """Variance components with SE, share and bounds in words."""
     table = fit.variance_components()
-    effect = table["name1"].where(table["name2"] == "", table["name1"] + " and " + table["name2"])
-    effect = effect.str.replace("(Intercept)", "intercept", regex=False).where(table["group"] != "residual", "")
+    effect = pd.concat([_effects(part) for _, part in table.groupby("group", sort=False)]).reindex(table.index)
+    effect = effect.str.replace("(Intercept)", "intercept", regex=False).where(table["name1"] != "units", "")
     shown = pd.DataFrame(
         {
-            "Term": table["group"],
+            "Term": [parts.part_name(group, fit.matrices.residual) for group in table["group"]],
             "Effect": effect,
             "Kind": table["kind"],
             "Estimate": table["estimate"],
@@ -38,7 +38,16 @@ def components(fit: MixedModelFit) -> None:
         "SE": st.column_config.NumberColumn(format="%.4g", help="Standard error, from the average information."),
         "SD": st.column_config.NumberColumn(format="%.4g", help="Standard deviation, the root of the variance."),
     }
-    parts.table(shown, "components", "variance-components", columns={"Share": SHARE, **words})
+    parts.table(shown, "components", "variance-components", columns={"Share": SHARE, **words}, height=460)
+
+
+def _effects(part: pd.DataFrame) -> pd.Series:
+    """The effect, or the pair of effects, of each row of one term: levels without the name of their factor."""
+    own = list(dict.fromkeys(part["name1"]))
+    short = dict(zip(own, figures.effect_labels(own), strict=True))
+    first, second = part["name1"].map(short), part["name2"].map(lambda name: short.get(name, name))
+    join = part["kind"].map(lambda kind: " on " if kind == "loading" else " and ")
+    return first.where(second == "", first + join + second)
 
 
 def coefficients(fit: MixedModelFit) -> None:

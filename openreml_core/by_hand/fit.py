@@ -14,7 +14,7 @@ from torch import Tensor
 from openreml_core.covariance import Matrix, Propagated, Sum
 from openreml_core.errors import ModelError, did_you_mean
 from openreml_core.fit import MixedModelFit
-from openreml_core.inference import NaturalEstimates, blup_frame, natural_estimates
+from openreml_core.inference import NaturalEstimates, blup_frame, correlation_matrix, natural_estimates
 
 
 class CovarianceFit(MixedModelFit):
@@ -131,11 +131,12 @@ class CovarianceFit(MixedModelFit):
                 out[variances[0]] = 100 * float(self._matrices[name].diagonal().mean()) / total
         return out
 
-    def variance_matrix(self, term: str = "") -> pd.DataFrame:
+    def variance_matrix(self, term: str = "", correlation: bool = False) -> pd.DataFrame:
         """A node's matrix at the estimates, by its path in the tree (``"gen"``, ``"gen/G"``); V itself for ``""``."""
         if term not in self._matrices:
             raise ModelError(f"*{term}* is no node of this tree.", hint=did_you_mean(term, list(self._matrices)))
-        return pd.DataFrame(self._matrices[term].numpy())
+        matrix = pd.DataFrame(self._matrices[term].numpy())
+        return correlation_matrix(matrix) if correlation else matrix
 
     def random_effects(self, term: str | None = None, level: float = 0.95) -> pd.DataFrame:
         """BLUPs u^ = G Z'P y of a part Z G Z', with Var[u | y] = G - G Z'V^-1 Z G at the estimated b."""

@@ -29,7 +29,7 @@ class Separable(Correlation):
     """
 
     def __init__(self, factors: Sequence[Correlation], places: Sequence[Tensor], prefixes: Sequence[str]) -> None:
-        self.factors = tuple(factors)
+        self.factors, self.prefixes = tuple(factors), tuple(prefixes)
         joined = torch.zeros(len(places[0]), len(places[0]), dtype=torch.int64)
         sizes = [int(f.pattern.max()) + 1 if f.pattern.numel() else 1 for f in self.factors]
         for factor, place, size in zip(self.factors, places, sizes, strict=True):

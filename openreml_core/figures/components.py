@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,22 +23,25 @@ def variance_shares(components: pd.DataFrame) -> go.Figure:
         Rows of variances, covariances and the like: group, name1, kind, estimate, std_error, std_dev, percent, bound. Only
         the variances are drawn. Where no share is given at all it is taken from the estimates.
     """
-    table = components[components["kind"].astype(str) == "variance"].reset_index(drop=True)
-    table = table[np.isfinite(table["estimate"].astype(float))].reset_index(drop=True)
+    table = _terms_as_one(components)
+    table = table[table["kind"].astype(str) == "variance"].reset_index(drop=True)
+    known = table[["estimate", "percent"]] if "percent" in table else table[["estimate"]]
+    table = table[np.isfinite(known.astype(float)).any(axis=1)].reset_index(drop=True)
     if table.empty:
         return theme.message("There are no variance components to show.")
     estimate = table["estimate"].to_numpy(float)
     share = table["percent"].to_numpy(float) if "percent" in table else np.full(len(table), np.nan)
+    largest = float(np.nanmax(estimate, initial=0.0))
     if not np.isfinite(share).any() and estimate.sum() > 0:
         share = 100 * estimate / estimate.sum()
-    residual = (table["group"].astype(str) == "residual").to_numpy()
+    residual = table["group"].astype(str).str.match(r"(residual|units)\b").to_numpy(bool)
     bound = np.array([_is_bound(b) for b in table["bound"]] if "bound" in table else [False] * len(table))
     several = table["group"].map(table["group"].value_counts()).to_numpy() > 1
     names = [f"{g}: {str(k).replace('(Intercept)', 'Intercept')}" if s and pd.notna(k) else str(g)
              for g, k, s in zip(table["group"], table.get("name1", table["group"]), several, strict=True)]  # fmt: skip
-    names = ["Residual" if n == "residual" else n for n in names]
+    names = [_part(n) for n in names]
     labels = shorten(names, 26)
-    words = [_words(s, v, b, estimate.max()) for s, v, b in zip(share, estimate, bound, strict=True)]
+    words = [_words(s, v, b, largest) for s, v, b in zip(share, estimate, bound, strict=True)]
     records = table.to_dict("records")
     fig = go.Figure(
         go.Bar(
@@ -47,7 +51,7 @@ def variance_shares(components: pd.DataFrame) -> go.Figure:
                 color=[theme.BOUND if b else theme.RESIDUAL if r else theme.RANDOM for b, r in zip(bound, residual, strict=True)],
                 line_width=0,
             ),
-            hovertext=[_hover(n, r, s, b, estimate.max()) for n, r, s, b in zip(names, records, share, bound, strict=True)],
+            hovertext=[_hover(n, r, s, b, largest) for n, r, s, b in zip(names, records, share, bound, strict=True)],
         )
     )  # fmt: skip
     if bound.any():
@@ -70,6 +74,27 @@ def variance_shares(components: pd.DataFrame) -> go.Figure:
     return fig
 
 
+def _terms_as_one(components: pd.DataFrame) -> pd.DataFrame:
+    """Put a term that has loadings or innovations, which are no variances, into one row with its whole share."""
+    of = components["kind"].astype(str).isin(["loading", "innovation variance"])
+    if not of.any():
+        return components
+    out = []
+    for group, part in components.groupby("group", sort=False):
+        if of[part.index].any():
+            part = pd.DataFrame([{"group": group, "kind": "variance", "percent": float(part["percent"].astype(float).sum())}])
+        out.append(part)
+    return pd.concat(out, ignore_index=True)
+
+
+def _part(name: str) -> str:
+    """``residual[C1]`` is the residual in C1, ``units`` its error of each row."""
+    found = re.fullmatch(r"(residual|units)(?:\[(.*)\])?(.*)", name)
+    if not found:
+        return name
+    return ("Residual" if found[1] == "residual" else "Error of each row") + (f" in {found[2]}" if found[2] else "") + found[3]
+
+
 def _is_bound(value: Any) -> bool:
     """Read the bound mark, which may be a truth value or a word."""
     if isinstance(value, str):
@@ -88,7 +113,9 @@ def _hover(name: str, row: Mapping[Any, Any], share: float, bound: bool, scale: 
     deviation = row.get("std_dev")
     return lines(
         f"<b>{plain(name)}</b>",
-        f"Variance {number(row['estimate'], scale=scale)}, SE {number(row.get('std_error', np.nan))}",
+        None
+        if pd.isna(row["estimate"])
+        else f"Variance {number(row['estimate'], scale=scale)}, SE {number(row.get('std_error', np.nan))}",
         None
         if deviation is None or pd.isna(deviation)
         else f"Standard deviation {number(deviation, scale=scale**0.5)}",

@@ -6,6 +6,7 @@ With ``upto`` the rest of the trace is drawn faintly and the axes stay put, so t
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from openreml_core.figures.words import MINUS, lines, number, plain, shorten
 
 NOT_PARAMETERS = ("iteration", "criterion", "change", "gradient", "radius", "ratio", "step", "seconds", "sentence")
 
+_KINDS = "variance|covariance|correlation|loading|regression|range|weight"
+
 GAP = 78  # pixels between rows of panels: ticks, and the next panel's heading
 
 # step kind -> words, symbol, colour
@@ -27,6 +30,7 @@ STEPS = {
     "AI": ("AI step", "circle", theme.CONVERGED),
     "AI shortened": ("Shortened", "circle-open", theme.BOUND),
     "EM": ("EM step", "square", theme.CONVERGED),
+    "Newton": ("Newton step", "triangle-up", theme.CONVERGED),
     "rejected": ("Rejected", "x", theme.FAILED),
 }
 
@@ -88,7 +92,42 @@ def convergence(trace: pd.DataFrame, upto: int | None = None, *, tolerance: floa
     return fig
 
 
-def parameter_traces(trace: pd.DataFrame, upto: int | None = None, *, columns: int | None = None) -> go.Figure:
+def parameter_groups(trace: pd.DataFrame, most: int = 12) -> dict[str, list[str]]:
+    """Sort the parameters of a trace into groups that fit on one screen.
+
+    Parameters
+    ----------
+    trace : DataFrame
+    most : int
+        Parameters in a group; all are one group where they are no more than that.
+
+    Returns
+    -------
+    dict of str to list of str
+        ``{"gen: loading": ["gen.loading(C1, factor 1)", ...], "Residual: variance": [...]}``
+    """
+    names = parameter_names(trace)
+    if len(names) <= most:
+        return {"All": names}
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        term, what = split_name(name)
+        what = re.sub(r"[(].*", "", what) or "parameters"
+        if residual := re.match(r"residual(?:\[.*?\])?(?:\.(.*))?$", term):
+            term, what = "Residual", residual[1] or what
+        groups.setdefault(f"{term}: {what}", []).append(name)
+    out: dict[str, list[str]] = {}
+    for words, members in groups.items():
+        parts = [members[i : i + most] for i in range(0, len(members), most)]
+        for i, part in enumerate(parts):
+            first = i * most + 1
+            out[words if len(parts) == 1 else f"{words} ({first} to {first + len(part) - 1})"] = part
+    return out
+
+
+def parameter_traces(
+    trace: pd.DataFrame, upto: int | None = None, *, columns: int | None = None, names: Sequence[str] | None = None
+) -> go.Figure:
     """Draw each variance parameter, on its natural scale, against the iteration.
 
     Parameters
@@ -98,14 +137,16 @@ def parameter_traces(trace: pd.DataFrame, upto: int | None = None, *, columns: i
     upto : int, optional
         Draw the iterations up to this one in full, the later ones faintly.
     columns : int, optional
-        Panels side by side; by default two.
+        Panels side by side; by default two, three where there are many.
+    names : sequence of str, optional
+        The parameters to draw; all by default.
     """
-    names = parameter_names(trace)
+    names = [n for n in parameter_names(trace) if names is None or n in names]
     if trace.empty or not names:
         return theme.message("No iteration has been made yet." if names else "The fit has no free variance parameters.")
     iteration = trace["iteration"].to_numpy(float)
     seen = np.ones(len(trace), bool) if upto is None else iteration <= upto
-    columns = min(columns or 2, len(names))
+    columns = min(columns or (3 if len(names) > 6 else 2), len(names))
     rows = -(-len(names) // columns)
     panel = 150 if rows > 1 else 200
     height = panel * rows + GAP * (rows - 1) + 90
@@ -150,17 +191,20 @@ def split_name(name: str) -> tuple[str, str]:
     >>> split_name("rep:block.variance"), split_name("Subject.covariance((Intercept), Days)")
     (('rep:block', 'variance'), ('Subject', 'covariance((Intercept), Days)'))
     """
-    found = re.match(r"^(.*?)\.((?:variance|covariance|correlation)\b.*)$", name) or re.match(r"^(.*)\.(\w+)$", name)
+    found = re.match(rf"^(.*?)\.((?:\w+ )?(?:{_KINDS})\b.*)$", name) or re.match(r"^(.*)\.(\w+)$", name)
     return (found[1], found[2]) if found else (name, "")
 
 
 def _title(name: str) -> str:
     """Write a panel's heading: the term in bold, below it what is traced."""
     term, what = split_name(name)
-    inner = re.match(r"^(\w+)\((.*)\)$", what)
+    inner = re.match(r"^([\w ]+)\((.*)\)$", what)
     if inner:
-        what = f"{inner[1]} {inner[2].replace('(Intercept)', 'Intercept')}"
-    term = re.sub(r"^residual\b", "Residual", term)
+        shown = re.sub(r"[^\s,\[]+\[(?:[A-Z]\.)?([^\]]*)\]", r"\1", inner[2])  # county[C1] is C1
+        what = f"{inner[1]} {shown.replace('(Intercept)', 'Intercept')}"
+    if residual := re.match(r"residual(?:\[(.*?)\])?(?:\.(.*))?$", term):
+        term = "Residual" + (f" in {residual[1]}" if residual[1] else "")
+        what = f"{residual[2]} {what}" if residual[2] else what
     term, what = shorten([term], 24)[0], shorten([what], 28)[0]
     return f"<b>{term}</b><br>{what}"
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 from openreml_core.figures import theme
 from openreml_core.figures.words import lines, number, plain, shorten
@@ -13,7 +18,55 @@ WRITTEN = 10
 MOST_CELLS = 200_000
 
 
-def matrix_heatmap(matrix: pd.DataFrame, title: str | None = None, *, rows: str = "", columns: str = "") -> go.Figure:
+def effect_labels(names: Iterable[Any]) -> list[str]:
+    """Labels of a matrix's rows: ``county[C1]``, ``county[C2]`` are ``C1``, ``C2`` where all belong to one factor.
+
+    Examples
+    --------
+    >>> effect_labels(["county[C1]", "county[C2]"]), effect_labels(["(Intercept)", "Days"])
+    (['C1', 'C2'], ['(Intercept)', 'Days'])
+    """
+    texts = [str(name) for name in names]
+    found = [re.fullmatch(r"(.+?)\[(?:[A-Z]\.)?(.*)\]", text) for text in texts]
+    if len({m[1] for m in found if m}) == 1 and all(found):
+        return [m[2] for m in found if m]
+    return texts
+
+
+def _limits(z: NDArray[np.float64]) -> dict[str, Any]:
+    """Colours about zero where signs differ, else from zero."""
+    top = float(np.nanmax(np.abs(z))) or 1.0
+    if float(np.nanmin(z)) < -1e-9 * top:
+        return dict(zmin=-top, zmax=top, colorscale=theme.DIVERGING)
+    return dict(zmin=0.0, zmax=top, colorscale=theme.SEQUENTIAL)
+
+
+def matrix_thumbnail(matrix: pd.DataFrame, *, size: int = 128) -> go.Figure:
+    """Draw a square matrix small and without axes, as the emblem of a structure."""
+    z = matrix.to_numpy(dtype=float)
+    if not z.size or not np.isfinite(z).any():
+        return theme.message("No matrix.", height=size)
+    names, top = effect_labels(matrix.index), float(np.nanmax(np.abs(z)))
+    hover = [
+        [lines(f"{plain(r)}, {plain(c)}", number(v, digits=2, scale=top)) for c, v in zip(names, line, strict=True)]
+        for r, line in zip(names, z, strict=True)
+    ]
+    gap = 1 if len(z) <= WRITTEN else 0
+    heat = go.Heatmap(
+        z=z, hovertext=hover, hoverinfo="text", showscale=False, xgap=gap, ygap=gap, hoverongaps=False, **_limits(z)
+    )
+    fig = theme.apply(go.Figure(heat), height=size)
+    fig.update_layout(margin=dict(l=0, r=0, t=0, b=0), dragmode=False)
+    axis = dict(visible=False, constrain="domain", fixedrange=True)
+    fig.update_xaxes(axis, constraintoward="left")
+    fig.update_yaxes(axis, autorange="reversed", scaleanchor="x", constraintoward="top")
+    return fig
+
+
+def matrix_heatmap(
+    matrix: pd.DataFrame, title: str | None = None, *, rows: str = "", columns: str = "", height: int | None = None,
+    names: bool = True, digits: int = 4,
+) -> go.Figure:  # fmt: skip
     """Draw a matrix, its first row on top; coloured about zero where signs differ.
 
     Parameters
@@ -24,6 +77,12 @@ def matrix_heatmap(matrix: pd.DataFrame, title: str | None = None, *, rows: str 
         A heading.
     rows, columns : str
         The axes' titles.
+    height : int, optional
+        Pixels of a matrix too large to have its numbers written.
+    names : bool
+        Whether rows and columns are named along the axes; in the hover box they always are.
+    digits : int
+        Significant digits of the numbers that are written.
     """
     z = matrix.to_numpy(dtype=float)
     if not z.size or not np.isfinite(z).any():
@@ -33,13 +92,10 @@ def matrix_heatmap(matrix: pd.DataFrame, title: str | None = None, *, rows: str 
     if z.size > MOST_CELLS:
         take = np.unique(np.linspace(0, n_rows - 1, max(MOST_CELLS // n_cols, 2)).round().astype(int))
     z = z[take]
-    low, high = float(np.nanmin(z)), float(np.nanmax(z))
-    top = max(abs(low), abs(high)) or 1.0
-    if low < 0:
-        limits = dict(zmin=-top, zmax=top, colorscale=theme.DIVERGING)
-    else:
-        limits = dict(zmin=0.0, zmax=top, colorscale=theme.SEQUENTIAL)
-    row_names, col_names = [str(matrix.index[i]) for i in take], [str(c) for c in matrix.columns]
+    top = float(np.nanmax(np.abs(z))) or 1.0
+    limits = _limits(z)
+    every_row, col_names = effect_labels(matrix.index), effect_labels(matrix.columns)
+    row_names = [every_row[i] for i in take]
     small = max(z.shape) <= WRITTEN
     hover = [
         [
@@ -53,11 +109,11 @@ def matrix_heatmap(matrix: pd.DataFrame, title: str | None = None, *, rows: str 
         xgap=2 if small else 0, ygap=2 if small else 0, showscale=not small,
     )  # fmt: skip
     if small:
-        written = [[number(v, scale=top) for v in line] for line in z]
+        written = [[number(v, digits=digits, scale=top) for v in line] for line in z]
         heat.update(text=written, texttemplate="%{text}", textfont_size=12)
     fig = go.Figure(heat)
     square = matrix.shape[0] == matrix.shape[1]
-    height = 44 * n_rows + 60 if small else 480 if square else int(np.clip(6 * n_rows, 200, 480)) + 60
+    height = 44 * n_rows + 60 if small else height or 480 if square else int(np.clip(6 * n_rows, 200, 480)) + 60
     theme.apply(fig, height=height, title=title)
     if not small:
         theme.colour_bar(fig, "")
@@ -68,7 +124,7 @@ def matrix_heatmap(matrix: pd.DataFrame, title: str | None = None, *, rows: str 
         step = max(-(-len(labels) // most), 1)
         places = list(range(0, len(labels), step))
         short = shorten([labels[i].replace("(Intercept)", "Intercept") for i in places], 18)
-        update(tickvals=places, ticktext=short, showgrid=False, title_text=words or None)
+        update(tickvals=places, ticktext=short, showgrid=False, title_text=words or None, showticklabels=names)
     fig.update_yaxes(range=[len(take) - 0.5, -0.5])
     fig.update_xaxes(range=[-0.5, n_cols - 0.5])
     if square and not small:

@@ -1,4 +1,4 @@
-"""What is concluded from the estimates: coefficients, variance components, BLUPs, effective dimensions."""
+"""What is concluded from the estimates: coefficients, variance components, BLUPs, dimensions, fitted matrices."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ from openreml_core.inference.blups import blup_frame, blup_table
 from openreml_core.inference.coefficients import DDF, coefficient_table, covariance_table
 from openreml_core.inference.components import NaturalEstimates, component_table, natural_estimates
 from openreml_core.inference.dimensions import dimension_table
+from openreml_core.inference.few_rows import correlation_matrix, labelled, rows_covariance, telling_rows
+from openreml_core.inference.matrices import FittedMatrices
 
 __all__ = [
     "DDF",
+    "FittedMatrices",
     "NaturalEstimates",
     "blup_frame",
     "blup_table",
     "coefficient_table",
     "component_table",
+    "correlation_matrix",
     "covariance_table",
     "dimension_table",
+    "labelled",
     "natural_estimates",
+    "rows_covariance",
+    "telling_rows",
 ]

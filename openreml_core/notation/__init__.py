@@ -1,6 +1,16 @@
 """The notation: formulas with bars for random effects, structure functions for the residual; read, never run."""
 
 from openreml_core.notation.bars import RandomTerm
+from openreml_core.notation.choice import (
+    DISTANCE,
+    GRID,
+    WITHIN,
+    ResidualChoice,
+    compose_random,
+    is_choice,
+    read_random,
+    read_residual,
+)
 from openreml_core.notation.equation import latex
 from openreml_core.notation.expression import Expression, parse_expression
 from openreml_core.notation.formula import Formula, compose_formula, parse_formula
@@ -10,18 +20,26 @@ from openreml_core.notation.symbols import escape
 from openreml_core.notation.tokens import quote
 
 __all__ = [
+    "DISTANCE",
+    "GRID",
     "STRUCTURES",
+    "WITHIN",
     "Expression",
     "Formula",
     "RandomTerm",
     "Residual",
+    "ResidualChoice",
     "ResidualFactor",
     "ResidualTerm",
     "compose_formula",
+    "compose_random",
     "escape",
+    "is_choice",
     "latex",
     "parse_expression",
     "parse_formula",
     "parse_residual",
     "quote",
+    "read_random",
+    "read_residual",
 ]

@@ -13,5 +13,21 @@ from openreml_core.relationship.build import relationship_matrix
 from openreml_core.relationship.markers import Markers
 from openreml_core.relationship.matrix import Relationship
 from openreml_core.relationship.pedigree import LabelledInverse, Pedigree
+from openreml_core.relationship.reading import (
+    KINDS,
+    RelationshipReading,
+    read_relationship,
+    relationship_kind,
+)
 
-__all__ = ["LabelledInverse", "Markers", "Pedigree", "Relationship", "relationship_matrix"]
+__all__ = [
+    "KINDS",
+    "LabelledInverse",
+    "Markers",
+    "Pedigree",
+    "Relationship",
+    "RelationshipReading",
+    "read_relationship",
+    "relationship_kind",
+    "relationship_matrix",
+]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from openreml_core.covariance import BlockResidual, IndependentResidual, ScaledCorrelation, Separable, Structure
+from openreml_core.design.columns import level_text
 from openreml_core.errors import DataError, FormulaError
 from openreml_core.model import Residual as ResidualPart
 from openreml_core.notation import Residual, ResidualFactor, ResidualTerm
@@ -117,10 +118,10 @@ def _section_structure(factors: list[ResidualFactor], places: pd.DataFrame, term
     """Sigma over the distinct positions of a section, a row of ``places`` each."""
     if len(factors) == 1:
         (factor,) = factors
-        names = [str(v) for v in places[factor.variables[0]]]
+        names = [level_text(v) for v in places[factor.variables[0]]]
         if len(factor.variables) > 1:
             names = [
-                f"({', '.join(str(v) for v in row)})" for row in places[list(factor.variables)].itertuples(index=False)
+                f"({', '.join(level_text(v) for v in row)})" for row in places[list(factor.variables)].itertuples(index=False)
             ]
         return _named(factor, places, names, prefix="" if factor.structure == "cs" else f"{factor.text}.").structure()
     named, where = [], []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.app.driver import JOHN_ALPHA, goto, links, opened, settled, sound, start, study, text, write
+from tests.app.driver import JOHN_ALPHA, goto, links, opened, sound, start, study, text, write
 
 
 def model(sample: str = "john_alpha"):
@@ -132,27 +132,6 @@ def test_the_model_survives_leaving_the_page() -> None:
     goto(goto(at, "data"), "model")
     assert at.multiselect(key="model_fixed").value == []
     assert at.text_area(key="model_text").value == "yield ~ 1 + (1 | gen) + (1 | rep:block)"
-
-
-def test_a_residual_structure_is_offered_described_and_fitted() -> None:
-    at = model("wheat2")
-    assert at.selectbox(key="residual").options == [
-        "independent, one variance",
-        "exp(latitude, longitude) + id(units)",
-        "gau(latitude, longitude) + id(units)",
-    ]
-    at.selectbox(key="residual").select("gau(latitude, longitude) + id(units)").run()
-    sound(at)
-    assert study(at).specification.residual == "gau(latitude, longitude) + id(units)"
-    assert "range" in text(at)
-    write(at, "yield ~ variety")
-    at.button(key="fit_now").click().run()
-    settled(at)
-    found = study(at).shown.fit
-    assert found.criterion == pytest.approx(1067.10171372142, abs=1e-4)  # nlme 3.1-162, gls with corGaus and nugget
-    goto(at, "results")
-    sound(at)
-    assert "residual: gau(latitude, longitude) + id(units)" in text(at)
 
 
 def test_a_structure_that_is_typed_keeps_its_name() -> None:

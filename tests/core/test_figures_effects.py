@@ -201,3 +201,16 @@ def test_the_fits_own_tables_go_straight_into_the_figures(alpha) -> None:
     assert "n = 4" in alpha.plot.caterpillar("rep:block").data[0].hovertext[0]
     with pytest.raises(reml.DataError, match="Did you mean \\*gen\\*"):
         alpha.plot.caterpillar("gene")
+
+
+def test_variance_shares_of_loadings_are_one_bar_and_sections_are_residuals() -> None:
+    rows = [
+        ("gen", "C1", "loading", 20.0), ("gen", "C2", "loading", 10.0), ("gen", "C1", "specific variance", 5.0),
+        ("residual[C1]", "", "variance", 40.0), ("residual[C2]", "", "variance", 20.0), ("units", "units", "variance", 5.0),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["group", "name1", "kind", "percent"]).assign(estimate=1.0, std_error=0.1, bound="")
+    bars = variance_shares(table).data[0]
+    assert list(bars.y) == ["gen", "Residual in C1", "Residual in C2", "Error of each row"]
+    assert list(bars.x) == [35, 40, 20, 5]
+    assert list(bars.marker.color) == [theme.RANDOM, *[theme.RESIDUAL] * 3]
+    assert "Variance" not in bars.hovertext[0] and "35.0 % of the variance" in bars.hovertext[0]

@@ -7,7 +7,16 @@ import pandas as pd
 import pytest
 
 import openreml_core as reml
-from openreml_core.figures import column_bars, column_histogram, design_map, field_map, matrix_heatmap, theme
+from openreml_core.figures import (
+    column_bars,
+    column_histogram,
+    design_map,
+    distance_curve,
+    field_map,
+    matrix_heatmap,
+    matrix_thumbnail,
+    theme,
+)
 from openreml_core.figures.grid import lay_out
 from openreml_core.figures.plan import level_colours
 
@@ -151,3 +160,28 @@ def test_a_constant_a_truth_and_a_whole_number_column() -> None:
     assert list(column_histogram(pd.Series([3, 3])).layout.xaxis.ticktext) == ["3"]
     assert list(column_histogram(pd.Series([True, False, True])).data[0].y) == [1, 2]
     assert sum(column_histogram(pd.Series([1, None, 3], dtype="Int64")).data[0].y) == 2
+
+
+def test_a_thumbnail_has_no_axes_and_names_its_cells() -> None:
+    m = pd.DataFrame([[1.0, -0.5], [-0.5, 1.0]], index=["site[A]", "site[B]"], columns=["site[A]", "site[B]"])
+    fig = matrix_thumbnail(m, size=100)
+    heat = fig.data[0]
+    assert fig.layout.height == 100 and not fig.layout.xaxis.visible and not heat.showscale
+    assert (heat.zmin, heat.zmax) == (-1, 1)
+    assert heat.hovertext[0][1] == "A, B<br>−0.50"
+    assert "No matrix" in said(matrix_thumbnail(pd.DataFrame()))
+
+
+def test_names_may_be_left_to_the_hover_box() -> None:
+    m = pd.DataFrame(np.eye(20), index=[f"row {i}" for i in range(20)], columns=[f"row {i}" for i in range(20)])
+    fig = matrix_heatmap(m, names=False, height=300)
+    assert not fig.layout.xaxis.showticklabels and "<b>row 3</b>" in fig.data[0].hovertext[3][3]
+
+
+def test_a_curve_of_correlation_by_distance() -> None:
+    table = pd.DataFrame({"direction": 0, "distance": [0.0, 1.0], "correlation": [1.0, 0.37]})
+    fig = distance_curve(table)
+    assert list(fig.data[0].y) == [1.0, 0.37] and fig.data[0].hovertext[1] == "Distance 1<br>Correlation 0.370"
+    both = pd.concat([table.assign(direction=1), table.assign(direction=2)])
+    assert [t.name for t in distance_curve(both).data] == ["along coordinate 1", "along coordinate 2"]
+    assert "no distances" in said(distance_curve(table.iloc[:0]))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import openreml_core as reml
-from openreml_core.figures import convergence, parameter_traces, theme
+from openreml_core.figures import convergence, parameter_groups, parameter_traces, theme
 from openreml_core.figures.iterations import parameter_names, split_name
 
 
@@ -102,3 +102,22 @@ def test_the_trace_of_a_fit() -> None:
     assert n == len(fit.trace)
     last = [t for t in fit.plot.parameters().data if t.mode == "markers"]
     np.testing.assert_allclose([t.y[-1] for t in last], [0.142902, 0.070218, 0.081617], atol=2e-6)
+
+
+def test_parameters_are_grouped_where_they_are_many() -> None:
+    names = [f"gen.loading(county[C{i}], factor {f})" for f in (1, 2) for i in range(1, 9)]
+    names += [f"gen.specific variance(county[C{i}])" for i in range(1, 9)]
+    names += [f"residual[C{i}].{p}" for i in range(1, 9) for p in ("variance", "ar1(row).rho")]
+    trace = pd.DataFrame({"iteration": [0, 1], "criterion": [2.0, 1.0], "gradient": [1.0, 0.1]} | dict.fromkeys(names, 0.5))
+    groups = parameter_groups(trace)
+    assert list(groups) == [
+        "gen: loading (1 to 12)", "gen: loading (13 to 16)", "gen: specific variance", "Residual: variance", "Residual: ar1(row)",
+    ]  # fmt: skip
+    assert sorted(name for group in groups.values() for name in group) == sorted(names)
+    fig = parameter_traces(trace, names=groups["Residual: ar1(row)"])
+    headings = [a.text for a in fig.layout.annotations]
+    assert headings[0] == "<b>Residual in C1</b><br>ar1(row) rho" and len(headings) == 8
+    assert parameter_traces(trace, names=groups["gen: loading (1 to 12)"]).layout.annotations[0].text == (
+        "<b>gen</b><br>loading C1, factor 1"
+    )
+    assert list(parameter_groups(trace[["iteration", "criterion", "gradient", *names[:12]]])) == ["All"]
