@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from openreml_core.covariance import Matrix, Propagated, Sum
+from openreml_core.by_hand.starting import addends
+from openreml_core.covariance import Dummy, Matrix, Propagated
 from openreml_core.errors import ModelError, did_you_mean
 from openreml_core.fit import MixedModelFit
-from openreml_core.inference import NaturalEstimates, blup_frame, correlation_matrix, natural_estimates
+from openreml_core.inference import UNKNOWN, NaturalEstimates, blup_frame, correlation_matrix, natural_estimates
 
 
 class CovarianceFit(MixedModelFit):
@@ -36,11 +37,10 @@ class CovarianceFit(MixedModelFit):
     def _structure(self) -> Any:
         return self._model.components[0].structure
 
-    @property
+    @cached_property
     def _addends(self) -> dict[str, Matrix]:
-        """The parts of V: the operands of a Sum on top, or the whole."""
-        tree = self._structure.root
-        return dict(tree.operands) if isinstance(tree, Sum) else {"V": tree}
+        """The parts of V by their path."""
+        return addends(self._structure.root)
 
     @property
     def random_terms(self) -> tuple[str, ...]:
@@ -59,9 +59,8 @@ class CovarianceFit(MixedModelFit):
     @property
     def sigma(self) -> float:
         """Standard deviation of the average row by the parts that are no Z G Z'."""
-        rest = [name for name in self._addends if name not in self.random_terms]
-        whole = [self._matrices[name if isinstance(self._structure.root, Sum) else ""] for name in rest]
-        return math.sqrt(sum(float(m.diagonal().mean()) for m in whole)) if whole else 0.0
+        rest = [self._matrices[name] for name in self._addends if name not in self.random_terms]
+        return math.sqrt(sum(float(m.diagonal().mean()) for m in rest))
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -75,7 +74,7 @@ class CovarianceFit(MixedModelFit):
     @cached_property
     def _singular_terms(self) -> tuple[str, ...]:
         marked = zip(self._natural.names, self._natural.bounds, strict=True)
-        return tuple(dict.fromkeys(path.split("/")[0] for path, mark in marked if mark in ("at zero", "at its bound")))
+        return tuple(dict.fromkeys(path.split("/")[0] for path, mark in marked if mark not in ("", UNKNOWN)))
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -88,10 +87,10 @@ class CovarianceFit(MixedModelFit):
                 out.append(
                     f"{path} is estimated as zero: in these data it explains nothing beyond the other parts of V."
                 )
-            elif mark == "at its bound":
-                out.append(f"{path} is estimated at its bound: the likelihood rises towards it.")
-            elif mark:
+            elif mark in (UNKNOWN, "no variance"):
                 out.append(f"{path} cannot be estimated: these data say nothing about it.")
+            elif mark:
+                out.append(f"{path} is estimated on a boundary, {mark}: the likelihood rises towards it.")
         return tuple(out)
 
     def variance_components(self) -> pd.DataFrame:
@@ -102,13 +101,15 @@ class CovarianceFit(MixedModelFit):
         shares = self._shares()
         rows = []
         for path, p in tree.parameters.items():
-            group, _, rest = path.rpartition("/")[0].partition("/")
+            group, _, rest = path.partition("/")
+            if group not in self._addends:
+                group, rest = "", path
             value = self.parameters[path]
             rows.append(
                 {
                     "group": group or "V",
                     "structure": self._addends[group].title if group in self._addends else tree.title,
-                    "name1": "/".join(s for s in (rest, p.name) if s),
+                    "name1": rest,
                     "name2": "",
                     "kind": p.kind,
                     "estimate": value,
@@ -121,14 +122,15 @@ class CovarianceFit(MixedModelFit):
         return pd.DataFrame(rows)
 
     def _shares(self) -> dict[str, float]:
-        """Share of the average row's variance, of the parts that have one parameter and scale with it."""
+        """Share of the average row's variance, of the parts that one variance alone scales."""
         total = float(self._matrices[""].diagonal().mean())
+        kinds = {path: p.kind for path, p in self._structure.root.parameters.items()}
         out = {}
-        for name, node in self._addends.items():
-            own = [path for path in self.parameters if path.startswith(f"{name}/")]
-            variances = [path for path in own if self._structure.root.parameters[path].kind == "variance"]
-            if isinstance(self._structure.root, Sum) and len(variances) == 1 and node is not None:
-                out[variances[0]] = 100 * float(self._matrices[name].diagonal().mean()) / total
+        for name in self._addends:
+            own = [path for path in kinds if path.startswith(f"{name}/" if name else "")]
+            scaling = [path for path in own if kinds[path] not in ("correlation", "range")]
+            if len(scaling) == 1 and kinds[scaling[0]] == "variance":
+                out[scaling[0]] = 100 * float(self._matrices[name].diagonal().mean()) / total
         return out
 
     def variance_matrix(self, term: str = "", correlation: bool = False) -> pd.DataFrame:
@@ -142,13 +144,13 @@ class CovarianceFit(MixedModelFit):
         """BLUPs u^ = G Z'P y of a part Z G Z', with Var[u | y] = G - G Z'V^-1 Z G at the estimated b."""
         name = self.random_terms[self._position(term)]
         at: Any = self.estimates.at
-        z, g = self._matrices[f"{name}/Z"], self._matrices[f"{name}/G"]
+        z, g = (self._matrices[f"{name}/{step}" if name else step] for step in ("Z", "G"))
         zg = z @ g
         blup = zg.T @ at.project(self._model.centred[:, None])
         conditional = g - zg.T @ at.v_inverse @ zg
         prediction = g - zg.T @ at.project(zg)
         node = self._addends[name].operands["Z"]
-        levels = getattr(node, "levels", None) or [str(i + 1) for i in range(z.shape[1])]
+        levels = node.levels if isinstance(node, Dummy) else [str(i + 1) for i in range(z.shape[1])]
         return blup_frame(
             np.array([str(v) for v in levels], dtype=object),
             np.full(len(levels), "(Intercept)", dtype=object),

@@ -136,6 +136,7 @@ class _Elements(Matrix):
     has_manual = True
 
     def __init__(self, shape: tuple[int, int], places: Sequence[tuple[int, int]], values: Any, mirrored: bool) -> None:
+        kinds = ("variance", "covariance") if mirrored else ("root", "root")
         start = np.eye(*shape) if values is None else np.asarray(values, dtype=float)
         if start.shape != shape:
             raise ModelError(
@@ -148,7 +149,7 @@ class _Elements(Matrix):
         self.mirrored = mirrored
         own = [
             Parameter(
-                f"{a + 1},{b + 1}", float(start[a, b]), Same(), "variance" if mirrored and a == b else "element",
+                f"{a + 1},{b + 1}", float(start[a, b]), Same(), kinds[0] if a == b else kinds[1],
                 given=values is not None,
             )
             for a, b in places

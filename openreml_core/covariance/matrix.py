@@ -23,18 +23,15 @@ from torch import Tensor
 
 from openreml_core.covariance import slopes, walks
 from openreml_core.covariance.parameters import ByPath, Parameter, number, resolve
+from openreml_core.covariance.searched import Searched
 from openreml_core.covariance.structure import along, forward_derivatives, reverse_curvature, reverse_gradient
-from openreml_core.covariance.transforms import Identity, Pow, ScaleShift, Transform
+from openreml_core.covariance.transforms import Transform
 from openreml_core.errors import ModelError, did_you_mean
 
 MANUAL, AUTOMATIC = "manual", "automatic"
-#: Natural values this near to a bound, relative to what lies between the bounds, are on it.
-NEAR = 1e-3
-#: Transforms that keep a parameter's own scale.
-PLAIN = (Identity, ScaleShift, Pow)
 
 
-class Matrix(ABC):
+class Matrix(Searched, ABC):
     """A matrix that parameters carry.
 
     Parameters
@@ -95,38 +92,6 @@ class Matrix(ABC):
             return self.of_free(free, [x if i == which else o for i, o in enumerate(operands)])
 
         return along(value, operands[which], tangent)
-
-    # -- what a search asks of a node's own parameters ------------------------------------------------------------
-
-    def own_sizes(self, start: Tensor) -> Tensor:
-        """Typical size of each of its own free parameters, given where they start."""
-        sizes = []
-        for p, x in zip(self._own, start.tolist(), strict=True):
-            least = 0.0 if p.is_deviation and x else 0.1
-            sizes.append(max(abs(x), least) if isinstance(p.transform, PLAIN) else 0.5)
-        return torch.tensor(sizes, dtype=torch.float64)
-
-    def own_marks(self, free: Tensor, start: Tensor, tolerance: float) -> list[str]:
-        """A mark for each of its own parameters, empty or in words: ``"at zero"``, ``"at its bound"``."""
-        marks = []
-        values, starts = self.own_natural(free).tolist(), self.own_natural(start).tolist()
-        for p, value, first in zip(self._own, values, starts, strict=True):
-            if p.is_variance:
-                zero = p.lower <= 0 and abs(value) < tolerance**2 * (first or 1.0)
-                bound = p.upper - value < 1e-6 * abs(value) or (p.lower > 0 and value < (1 + 1e-6) * p.lower)
-                marks.append("at zero" if zero else "at its bound" if bound else "")
-            else:
-                near = NEAR * (p.upper - p.lower if p.upper - p.lower < torch.inf else max(1.0, abs(value)))
-                marks.append("at its bound" if value - p.lower < near or p.upper - value < near else "")
-        return marks
-
-    def own_settled(self, free: Tensor, start: Tensor, tolerance: float) -> Tensor:
-        """Its own free values in their canonical form: deviations not negative, those near zero at zero."""
-        out = free.clone()
-        for i, (p, mark) in enumerate(zip(self._own, self.own_marks(free, start, tolerance), strict=True)):
-            if p.is_deviation:
-                out[i] = 0.0 if mark == "at zero" else out[i].abs()
-        return out
 
     # -- the tree -----------------------------------------------------------------------------------------------
 
@@ -217,21 +182,31 @@ class Matrix(ABC):
             An unknown path, or a value that the transform or the bounds do not allow.
         """
         value = start if value is None else value
-        listed = self._listed()
-        if path == "" or path.endswith("/"):
-            found = [entry for entry in listed if entry[0].startswith(path)]
-        else:
-            whole = resolve(path, [name for name, _, _ in listed])
-            found = [entry for entry in listed if entry[0] == whole]
-        if not found:
-            raise self._unknown(path)
-        for name, node, i in found:
+        meant = set(self.matching(path))
+        for name, node, i in [entry for entry in self._listed() if entry[0] in meant]:
             p = node._own[i].changed(name, value, fixed, transform, lower, upper)
             node._check(i, p, name)
             node._own[i] = p
             if derivative is not None and (derivative != MANUAL or node.has_manual):
                 node.derivative(derivative)
         return self
+
+    def matching(self, path: str) -> list[str]:
+        """Paths of the parameters that ``path`` means: one, or all below where it ends in a slash.
+
+        Raises
+        ------
+        ModelError
+            Where there is none.
+        """
+        known = list(self.parameters)
+        if path == "" or path.endswith("/"):
+            found = [name for name in known if name.startswith(path)]
+        else:
+            found = [whole] if (whole := resolve(path, known)) is not None else []
+        if not found:
+            raise self._unknown(path)
+        return found
 
     def _check(self, place: int, parameter: Parameter, path: str) -> None:
         """Raise ModelError where a parameter of this node cannot be set like this."""

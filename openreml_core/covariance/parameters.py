@@ -52,7 +52,7 @@ class Parameter:
         lower: float | None = None,
         upper: float | None = None,
     ) -> Parameter:
-        """The parameter with what is given in the place of what it was.
+        """The parameter with what is given in the place of what it was; a value that nobody gave moves within new bounds.
 
         Raises
         ------
@@ -68,6 +68,8 @@ class Parameter:
             lower=self.lower if lower is None else float(lower),
             upper=self.upper if upper is None else float(upper),
         )
+        if not p.given and p.lower <= p.upper:
+            p = replace(p, value=min(max(p.value, p.lower), p.upper))
         if not p.lower <= p.value <= p.upper:
             raise ModelError(
                 f"{path} = {p.value:g} is not between its bounds {p.lower:g} and {p.upper:g}.",
@@ -108,7 +110,9 @@ class Parameter:
     @property
     def degree(self) -> float:
         """The power of a factor on the matrix that it takes: 1 for variances, 1/2 for loadings, 0 for correlations."""
-        return 1.0 if self.is_variance or self.kind == "covariance" else 0.5 if self.kind == "loading" else 0.0
+        return (
+            1.0 if self.is_variance or self.kind == "covariance" else 0.5 if self.kind in ("loading", "root") else 0.0
+        )
 
 
 class ByPath(dict[str, Any]):

@@ -153,7 +153,7 @@ class TreeStructure(Structure):
         if not zero:
             return []
         moving = [i for i, p in enumerate(self.own) if p.is_deviation] if whole else zero
-        if whole and len(moving) <= 4:
+        if whole and len(moving) <= 3:
             grid = [dict(zip(moving, factors, strict=True)) for factors in product(sizes, repeat=len(moving))]
         else:
             grid = [{i: factor} for i in zero for factor in sizes]

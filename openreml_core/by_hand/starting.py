@@ -1,0 +1,70 @@
+"""Where the parameters of a tree start that nobody gave a value.
+
+Every addend of V starts with the same share of the variance that X leaves: what scales it is multiplied so that the mean of
+its diagonal is that share. A matrix of which degree d variances are multiplied by f is multiplied by f^d.
+"""
+
+from __future__ import annotations
+
+import math
+
+from openreml_core.covariance import Adapter, Matrix, Parameter, Sum
+
+#: A factor to see the degree by.
+TRIAL = 4.0
+ROUNDS = 3
+
+
+def addends(tree: Matrix) -> dict[str, Matrix]:
+    """The parts of V by path: the operands of a Sum on top (below an Adapter, if there is one), or the whole, ``""``."""
+    while isinstance(tree, Adapter):
+        tree = tree.adapted
+    return dict(tree.operands) if isinstance(tree, Sum) else {"": tree}
+
+
+def start_values(tree: Matrix, variance: float) -> dict[str, float]:
+    """Natural values of all parameters by path.
+
+    Parameters
+    ----------
+    tree : Matrix of shape (n, n)
+    variance : float
+        What X leaves.
+    """
+    parameters = tree.parameters
+    values = {path: p.value for path, p in parameters.items()}
+    parts = list(addends(tree))
+    open_ones = {
+        part: {path: p for path, p in parameters.items() if _below(path, part, parts) and _open(p)} for part in parts
+    }
+    for _ in range(ROUNDS):
+        here = _sizes(tree, values, parts)
+        trial = values | {
+            path: v * TRIAL**p.degree for part in parts for path, p in open_ones[part].items() if (v := values[path])
+        }
+        there = _sizes(tree, trial, parts)
+        for part in parts:
+            if not (open_ones[part] and 0 < here[part] < math.inf and 0 < there[part] < math.inf):
+                continue
+            degree = math.log(there[part] / here[part]) / math.log(TRIAL)
+            if degree > 0.1:
+                factor = (variance / len(parts) / here[part]) ** (1 / degree)
+                for path, p in open_ones[part].items():
+                    values[path] = min(max(values[path] * factor**p.degree, p.lower), p.upper)
+    return values
+
+
+def _open(p: Parameter) -> bool:
+    return not p.given and not p.fixed and p.degree > 0
+
+
+def _below(path: str, part: str, parts: list[str]) -> bool:
+    """Whether a parameter is the part's; one of an Adapter's own goes with the first part."""
+    own = [name for name in parts if name == "" or path.startswith(f"{name}/")]
+    return part in own or (not own and part == parts[0])
+
+
+def _sizes(tree: Matrix, values: dict[str, float], parts: list[str]) -> dict[str, float]:
+    """Mean of each part's diagonal."""
+    matrices = tree.tree(values)
+    return {part: float(matrices[part].diagonal().mean()) for part in parts}
