@@ -59,14 +59,19 @@ def _lags(matrices: FittedMatrices, name: str, lags: pd.DataFrame) -> None:
     """Correlation by lags, at most seven each way."""
     rows, columns = f"Lag in {lags.index.name}", f"Lag in {lags.columns.name}"
     parts.figure(figures.matrix_heatmap(lags, rows=rows, columns=columns, digits=2), "matrix_lags", f"lags-{name}")
-    st.caption(f"Correlation of two residuals that lie so many steps apart.{_nugget(matrices, name)}")
+    st.caption(f"Correlation of two {_what(matrices, name)} that lie so many steps apart.{_nugget(matrices, name)}")
     parts.download(lags.rename_axis(rows).reset_index(), "matrix_csv", f"lags-{name}")
 
 
 def _curve(matrices: FittedMatrices, name: str, curve: pd.DataFrame) -> None:
     parts.figure(figures.distance_curve(curve), "matrix_curve", f"distance-{name}")
-    st.caption(f"Correlation of two residuals by their distance, in the units of the positions.{_nugget(matrices, name)}")
+    words = f"Correlation of two {_what(matrices, name)} by their distance, in the units of the positions."
+    st.caption(words + _nugget(matrices, name))
     parts.download(curve, "matrix_csv", f"distance-{name}")
+
+
+def _what(matrices: FittedMatrices, name: str) -> str:
+    return "residuals" if name in matrices.residual else "effects"
 
 
 def _nugget(matrices: FittedMatrices, name: str) -> str:

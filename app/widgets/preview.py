@@ -47,6 +47,8 @@ def _terms(terms: pd.DataFrame) -> None:
     shown["effects"] = [
         ", ".join(figures.effect_labels(cell.split(", "))).replace("(Intercept)", "intercept") for cell in shown["effects"]
     ]
+    if not shown["effects"].str.strip().any():
+        shown = shown.drop(columns="effects")  # splines: each effect is a level
     st.dataframe(
         pd.DataFrame(shown).rename(columns=str.capitalize), hide_index=True, width="stretch", key="model_terms"
     )

@@ -171,6 +171,12 @@ class GroupedTerm:
             else torch.einsum("qj,qajb->ab", self.kernel, blocks)
         )
 
+    @property
+    def incidence(self) -> tuple[Tensor, Tensor]:
+        """Z by rows: columns (n, k), level by level, and what stands there."""
+        k = self.structure.size
+        return self.codes[:, None] * k + torch.arange(k), self.basis
+
     def shrunk(self, sigma: Tensor, inner: Tensor) -> Tensor:
         """K_jj Sigma - [(Sigma (x) K) Z' inner Z (Sigma (x) K)]_jj for every level j: (q, k, k)."""
         if self.kernel is None:

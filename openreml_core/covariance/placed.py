@@ -154,6 +154,12 @@ class PlacedTerm:
         rows = torch.zeros(k, len(codes), dtype=m.dtype).index_add(0, index, m)
         return torch.zeros(k, k, dtype=m.dtype).index_add(1, index, rows)
 
+    @property
+    def incidence(self) -> tuple[Tensor, Tensor]:
+        """Z by rows: columns (n, 1), and ones."""
+        place = (self.codes * self.structure.size + self.index)[:, None]
+        return place, torch.ones(place.shape, dtype=torch.float64)
+
     def shrunk(self, sigma: Tensor, inner: Tensor) -> Tensor:
         """K_jj Sigma - [(Sigma (x) K) Z' inner Z (Sigma (x) K)]_jj for every level j: (q, k, k)."""
         out = torch.empty(len(self.levels), *sigma.shape, dtype=sigma.dtype)

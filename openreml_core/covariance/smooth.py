@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from openreml_core.covariance.components import columns
@@ -95,6 +96,11 @@ class SmoothTerm:
     def pair_frame(self, m: Tensor) -> Tensor:
         """(1, 1): the trace of M (q, q)."""
         return m.trace().reshape(1, 1)
+
+    @property
+    def incidence(self) -> tuple[Tensor, Tensor]:
+        """Z by rows: columns (n, q), and what stands there."""
+        return torch.arange(self.copies).expand(self.z.shape), self.z
 
     def shrunk(self, sigma: Tensor, inner: Tensor) -> Tensor:
         """s2 - s2 z_j' inner z_j s2 for every effect j: (q, 1, 1)."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from openreml_core.engines.choose import ENGINES, choose_engine
+from openreml_core.engines.choose import ENGINES, Plan, choose_engine, plan
 from openreml_core.engines.engine import Engine, Evaluation, NotPositiveDefinite, RandomEffects
+from openreml_core.engines.henderson import HendersonEngine
 from openreml_core.engines.marginal import MarginalEngine
 
 __all__ = [
     "ENGINES",
     "Engine",
     "Evaluation",
+    "HendersonEngine",
     "MarginalEngine",
     "NotPositiveDefinite",
+    "Plan",
     "RandomEffects",
     "choose_engine",
+    "plan",
 ]

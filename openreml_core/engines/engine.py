@@ -96,6 +96,8 @@ class Engine(Protocol):
 
     name: str
     model: MixedModel
+    #: Whether the exact second derivatives cost about as much as the average information.
+    exact_is_cheap: bool
 
     def criterion(self, theta: Tensor) -> float:
         """-2 l at theta, and no more than it takes. Raises NotPositiveDefinite."""

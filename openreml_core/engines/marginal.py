@@ -21,6 +21,8 @@ from openreml_core.engines.engine import Evaluation, NotPositiveDefinite, Random
 from openreml_core.model import MixedModel
 
 LOG_2PI = math.log(2 * math.pi)
+#: Rows up to which exact second derivatives cost little.
+SMALL = 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,7 @@ class MarginalEngine:
 
     def __init__(self, model: MixedModel) -> None:
         self.model = model
+        self.exact_is_cheap = model.n <= SMALL
 
     # -- the likelihood -----------------------------------------------------------------------------------------
 

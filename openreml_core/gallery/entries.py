@@ -140,7 +140,7 @@ ENTRIES: dict[str, Entry] = {
     "spl": Entry(
         "smooth",
         "smoothing spline",
-        "A smooth curve over a covariate, as bent as the data ask for. Put its straight part among the fixed terms.",
+        "A smooth curve over a covariate, as bent as the data ask for; its straight line joins the fixed terms by itself.",
         "column",
     ),
     "spl2d": Entry(

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from openreml_core.covariance import (
-    AR1,
-    AR2,
-    Antedependence,
-    CholeskyStructure,
-    Correlation,
-    Diagonal,
-    Equicorrelation,
-    Exponential,
-    FactorAnalytic,
-    Gaussian,
-    Independent,
-    Matern,
-    ScaledCorrelation,
-    Spherical,
-    Structure,
-    Toeplitz,
-    Unstructured,
-)
+from openreml_core.covariance import CholeskyStructure, Diagonal, ScaledCorrelation, Structure
+from openreml_core.design.spline import SmoothingSpline
+from openreml_core.design.surface import surface_parts
+from openreml_core.design.table import Table
+from openreml_core.notation import parse_formula
 from openreml_core.relationship import Pedigree
+from openreml_core.structures.named import Factor, Levels, product
 
 #: Effects of an example matrix.
 SIZE = 6
@@ -35,28 +24,10 @@ SIZE = 6
 
 def build(keyword: str, size: int, k: int, nu: float, aniso: bool) -> Structure:
     """The structure over effects at 1, 2, ... on a line; at the points of a grid for two ranges."""
-    names = [str(i + 1) for i in range(size)]
     line = torch.arange(size)
-    grid = torch.stack([line % 3, line // 3], dim=1).double() if aniso else line.double()
-    correlations: dict[str, Callable[[], Correlation]] = {
-        "id": lambda: Independent(size),
-        "cs": lambda: Equicorrelation(size),
-        "ar1": lambda: AR1(line),
-        "ar2": lambda: AR2(line),
-        "toep": lambda: Toeplitz(size),
-        "exp": lambda: Exponential(grid, aniso=aniso),
-        "gau": lambda: Gaussian(grid, aniso=aniso),
-        "sph": lambda: Spherical(grid, aniso=aniso),
-        "matern": lambda: Matern(grid, nu=nu, aniso=aniso),
-    }
-    plain = {"csh": "cs", "arh1": "ar1", "arh2": "ar2", "toeph": "toep"}.get(keyword, keyword)
-    if plain in correlations:
-        return ScaledCorrelation(names, correlations[plain](), heterogeneous=plain != keyword)
-    if keyword in ("fa", "rr"):
-        return FactorAnalytic(names, k, reduced=keyword == "rr")
-    if keyword == "ante":
-        return Antedependence(names, k)
-    return Diagonal(names) if keyword == "diag" else Unstructured(names)
+    grid = torch.stack([line % 3, line // 3], dim=1).double() if aniso else line.double()[:, None]
+    levels = Levels([str(i + 1) for i in range(size)], lambda: line, lambda: grid)
+    return Factor(keyword, {"k": k, "nu": nu, "aniso": aniso}, levels).structure()
 
 
 # Typical values: variances that differ, or rise along an order; loadings of two factors; correlations that fall.
@@ -109,35 +80,41 @@ def _pedigree() -> tuple[int, Tensor]:
 
 def _product() -> tuple[int, Tensor]:
     """Two traits, unstructured, by three times, ar1: the product has one scale, us's."""
-    traits, times = Unstructured(["a", "b"]), AR1(torch.arange(3))
-    sigma = traits.matrix(traits.from_natural(torch.tensor([1.0, -0.5, 0.8]).double()))
-    rho = torch.tensor([0.7]).double()
-    return traits.n_parameters + times.n_parameters, torch.kron(sigma, times.matrix(rho))
+    traits, times = (Levels(["a", "b", "c"][:n], partial(torch.arange, n), _nowhere) for n in (2, 3))
+    cell = torch.arange(SIZE)
+    factors = [Factor("us", {}, traits), Factor("ar1", {}, times)]
+    both = product(factors, [str(i + 1) for i in range(SIZE)], [cell // 3, cell % 3], "kron(us(trait), ar1(time) | animal)")
+    return both.n_parameters, both.matrix(both.from_natural(torch.tensor([1.0, -0.5, 0.8, 0.7]).double()))
 
 
-def _curve(count: int = SIZE) -> Tensor:
-    """Covariance of a cubic smoothing spline about its straight part, at equal steps: M C M, Wahba (1990), Spline Models.
+def _nowhere() -> Tensor:
+    return torch.empty(0, 1)
 
-    C_st = int_0^min(s, t) (s - u)(t - u) du;   M takes out the straight line.
-    """
-    t = torch.linspace(0.0, 1.0, count).double()
-    low, high = torch.minimum(t[:, None], t[None, :]), torch.maximum(t[:, None], t[None, :])
-    straight = torch.linalg.qr(torch.stack([torch.ones_like(t), t], dim=1)).Q
-    m = torch.eye(count).double() - straight @ straight.T
-    c = m @ (low.square() * (3 * high - low) / 6) @ m
-    return c / c.diagonal().mean()
+
+def _curve() -> tuple[int, Tensor]:
+    """A curve over six equal steps, about its straight part."""
+    table = Table.of(pd.DataFrame({"x": range(SIZE)}))
+    return 1, _normed(SmoothingSpline("x", "spl(x)", table).basis(table))
 
 
 def _surface() -> tuple[int, Tensor]:
-    """A surface on a grid of 4 x 4: curves along rows and along columns, a variance each."""
-    c, j = _curve(4), torch.ones(4, 4).double()
-    return 2, torch.kron(c, j) + torch.kron(j, c)
+    """A surface on a grid of 4 x 4, its five parts with one variance."""
+    cell = range(16)
+    table = Table.of(pd.DataFrame({"row": [i // 4 for i in cell], "col": [i % 4 for i in cell]}))
+    parts = surface_parts(parse_formula("y ~ 1 + spl2d(row, col)").random[0], table)
+    return len(parts), sum((_normed(part.basis(table)) for part in parts), torch.zeros(16, 16).double())
+
+
+def _normed(basis: np.ndarray) -> Tensor:
+    """Z Z', its mean variance 1."""
+    z = torch.tensor(basis)
+    return z @ z.T / (z @ z.T).diagonal().mean()
 
 
 #: Structures that do not stand on a list of effects: parameters and an example.
 EXAMPLES: dict[str, Callable[[], tuple[int, Tensor]]] = {
     "known": _pedigree,
     "kron": _product,
-    "spl": lambda: (1, _curve()),
+    "spl": _curve,
     "spl2d": _surface,
 }

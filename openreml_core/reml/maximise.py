@@ -102,6 +102,7 @@ def _best(search: Search, at: Evaluation, verdict: Verdict) -> tuple[Evaluation,
         other = Search(search.engine, search.free, search.lower, search.upper, "ai", search.max_iterations)
         other.began = search.began
         before = at.criterion
+        other.target = before - WORTH
         why = f"A variance ended at zero at a criterion of {before:.6g}; from another start the search leads lower."
         try:
             found, ended = other.run(theta, why=why)

@@ -22,7 +22,7 @@ from openreml_core.engines import Engine, Evaluation, NotPositiveDefinite
 SIZES = (0.3, 3.0, 30.0, 300.0)
 #: Rows beyond which terms are tried one at a time.
 MANY_ROWS = 500
-#: How many points of the grid are searched from.
+#: How many points of the grid are searched from; one with many rows.
 BEST = 3
 
 
@@ -47,7 +47,7 @@ def other_starts(engine: Engine, at: Evaluation, free: np.ndarray) -> list[Tenso
             found.append((engine.criterion(theta), number, theta))
         except NotPositiveDefinite:
             continue
-    return [theta for _, _, theta in sorted(found, key=lambda f: f[:2])[:BEST]]
+    return [theta for _, _, theta in sorted(found, key=lambda f: f[:2])[: BEST if model.n <= MANY_ROWS else 1]]
 
 
 def _grid(engine: Engine, at: Evaluation, free: np.ndarray) -> Iterator[Tensor]:

@@ -29,8 +29,10 @@ EM_FIRST = 3
 #: Where a step brings less or more than this of what the average information promised, the exact second derivatives
 #: take its place: far from the optimum AI may not see that a stationary point is a saddle.
 TRUST = (0.25, 3.0)
-#: Iterations after which average information is slow enough to be replaced too.
-PATIENCE = 10
+#: Iterations after which average information is slow enough to be replaced too, and where that is costly.
+PATIENCE, LONG_PATIENCE = 10, 30
+#: Rejected steps in a row after which costly second derivatives are worth their price.
+STUBBORN = 3
 #: A region this small means that rounding decides about steps.
 SMALLEST = 1e-10
 
@@ -79,8 +81,10 @@ class Search:
     max_iterations: int = 100
     on_iteration: OnIteration | None = None
     settings: Settings = field(default_factory=Settings)
+    target: float = np.inf  # a criterion to be undercut: the search is given up where steps no longer promise that
     radius: float = 1.0
     newton: bool = False
+    rejected: int = 0  # steps in a row
     quiet: int = 0  # steps in a row that changed nothing beyond rounding
     rows: list[TraceRow] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)
@@ -113,7 +117,7 @@ class Search:
             at = self._advance(at, proposal, em_now)
 
     def _propose(self, at: Evaluation, em_now: bool) -> Step:
-        if not em_now and self._count >= PATIENCE:
+        if not em_now and self._count >= (PATIENCE if self.engine.exact_is_cheap else LONG_PATIENCE):
             self.newton = True
         theta = at.theta.numpy()
         # Parameters that are held are pinned by bounds that meet.
@@ -138,6 +142,8 @@ class Search:
             return convergence.settled_em(count, proposal.gain)
         if near and steepness < self.settings.gradient:
             return convergence.optimum(count, steepness)
+        if proposal.inside and at.criterion - 2 * proposal.gain > self.target:
+            return convergence.stuck(count, steepness)
         if self.quiet >= 2:
             return convergence.rounding(count, steepness)
         if count >= self.max_iterations:
@@ -177,11 +183,13 @@ class Search:
                 why = "the covariance matrix is not positive definite there"
             self.radius = next_radius(self.radius, -1.0, length)
             self.record(at, REJECTED, 0.0, ratio, why=why)
-            self.newton = True
+            self.rejected += 1
+            self.newton = self.newton or self.engine.exact_is_cheap or self.rejected >= STUBBORN
             return at
+        self.rejected = 0
         if not em_now:
             self.radius = next_radius(self.radius, ratio, length)
-            if promised > noise and not TRUST[0] <= ratio <= TRUST[1]:
+            if promised > noise and not TRUST[0] <= ratio <= TRUST[1] and self.engine.exact_is_cheap:
                 self.newton = True
         self.quiet = self.quiet + 1 if abs(change) <= noise and promised <= 10 * noise else 0
         self.record(trial, kind, change, ratio if not em_now else float("nan"))

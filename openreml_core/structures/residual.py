@@ -129,7 +129,7 @@ def _section_structure(factors: list[ResidualFactor], places: pd.DataFrame, term
         columns = np.column_stack([_codes(places[v])[0] for v in factor.variables])
         _, first, place = np.unique(columns, axis=0, return_index=True, return_inverse=True)
         own = places.iloc[first]
-        names = [", ".join(str(v) for v in row) for row in own[list(factor.variables)].itertuples(index=False)]
+        names = [", ".join(level_text(v) for v in row) for row in own[list(factor.variables)].itertuples(index=False)]
         named.append(_named(factor, own, names, prefix=f"{factor.text}."))
         where.append(torch.from_numpy(np.asarray(place).reshape(-1)))
     names = [str(i) for i in range(len(places))]

@@ -100,6 +100,27 @@ def test_a_surface_takes_the_rows_and_columns_of_the_field() -> None:
     assert formula(at) == "yield ~ 1 + spl2d(latitude, longitude)"
 
 
+@pytest.mark.parametrize(
+    ("sample", "term", "parameters"),
+    [
+        ("wheat2", "spl2d(latitude, longitude)", 6),
+        ("orthodont", "spl(age)", 2),
+        ("orthodont", "exp(0 + pos(age) | Subject)", 3),
+        ("orthodont", "kron(us(Sex), ar1(age) | Subject)", 5),
+    ],
+)
+def test_smooth_spatial_and_product_terms_are_described_fitted_and_shown(sample: str, term: str, parameters: int) -> None:
+    at = model(sample)
+    response = at.selectbox(key="model_response").value
+    sound(write(at, f"{response} ~ 1 + {term}"))
+    assert {m.label: m.value for m in at.metric}["Variances"] == str(parameters)
+    assert emblems(at) == 1 and "observations before the fit" in text(at)
+    settled(at.button(key="fit_now").click().run(), seconds=120)
+    assert len(study(at).shown.fit.parameters) == parameters
+    sound(goto(at, "results"))
+    assert not at.error
+
+
 def test_a_product_by_clicks() -> None:
     at = write(model("orthodont"), "distance ~ age + (1 | Subject)")
     pick(at, "model_random_0_structure", "kron")

@@ -44,9 +44,9 @@ def test_rows_by_columns_by_clicking(visit: Any, tmp_path: Path) -> None:
 
     # by typing, the menus in step; and back
     visitor.type("residual_text", "ar1(row):ar1(col) + id(units)", "Enter")
-    assert visitor.at("residual_nugget").locator("input").is_checked()
+    nugget_is(visitor, True)
     visitor.type("residual_text", "ar1(row):ar1(col)", "Enter")
-    assert not visitor.at("residual_nugget").locator("input").is_checked()
+    nugget_is(visitor, False)
 
     visitor.press("fit_now")
     page.get_by_text("Converged in").first.wait_for()
@@ -81,4 +81,11 @@ def text_is(visitor: Any, key: str, text: str) -> None:
     """Wait until a text field holds `text`."""
     visitor.page.wait_for_function(
         "([key, text]) => document.querySelector(`.st-key-${key} input`)?.value === text", arg=[key, text]
+    )
+
+
+def nugget_is(visitor: Any, checked: bool) -> None:
+    """Wait until the box of the nugget is as it should be."""
+    visitor.page.wait_for_function(
+        "checked => document.querySelector('.st-key-residual_nugget input')?.checked === checked", arg=checked
     )

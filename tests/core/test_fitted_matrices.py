@@ -90,6 +90,10 @@ MODELS = [
     ("y ~ block", "dsum(ar1(row):ar1(col) | block)"),
     ("y ~ 1 + (1 | gen)", "id(block):exp(row, col)"),
     ("y ~ 1", "dsum(id(units) | block)"),
+    ("y ~ 1 + spl2d(row, col)", None),
+    ("y ~ 1 + spl(row) + (1 | gen)", None),
+    ("y ~ 1 + exp(0 + pos(row, col) | block)", None),
+    ("y ~ 1 + kron(us(block), ar1(row) | gen)", None),
 ]
 
 

@@ -1,0 +1,194 @@
+"""The border of the mixed-model equations: the effects that are not eliminated level by level, X and y, solved densely.
+
+    S  = Lambda'S0 Lambda + I (on random effects) = F F',   T = Lambda S^-1 Lambda',   Lambda = diag(L_K (x) L_t, ..., I)
+
+S0 (B, B) holds N_bb with the inner effects absorbed, y's row and column the last; K = L_K L_K' is the terms' relationship.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openreml_core.engines.blocked_levels import well_conditioned
+from openreml_core.engines.elimination import Elimination
+from openreml_core.engines.engine import NotPositiveDefinite
+from openreml_core.engines.levels import Factors
+from openreml_core.model import MixedModel
+
+
+class Border:
+    """What is fixed about the border: its terms, their columns, and Lambda.
+
+    Attributes
+    ----------
+    width, random : int
+        B; how many of the columns are random effects. They come first, then X, then y.
+    terms : dict of int to slice
+        The border's random terms and their columns.
+    """
+
+    def __init__(self, model: MixedModel, elimination: Elimination) -> None:
+        self.model = model
+        self.width = len(elimination.border)
+        self.random = self.width - model.p - 1
+        self.terms: dict[int, slice] = {}
+        start = 0
+        for u, term in enumerate(model.terms):
+            if u not in elimination.inner_terms:
+                self.terms[u] = slice(start, start + len(term.levels) * term.structure.size)
+                start = self.terms[u].stop
+
+    @cached_property
+    def roots(self) -> dict[int, Tensor]:
+        """L_K of every term with a known relationship."""
+        kernels = {u: self.model.terms[u].kernel for u in self.terms}
+        return {u: semidefinite_root(k) for u, k in kernels.items() if k is not None}
+
+    def _plain(self, factors: Factors) -> Tensor | None:
+        """Lambda's diagonal, where that is all of it; (B - 1,)."""
+        if self.roots or any(factors[u].shape[0] > 1 for u in self.terms):
+            return None
+        out = torch.ones(self.width - 1, dtype=torch.float64)
+        for u, where in self.terms.items():
+            out[where] = factors[u][0, 0]
+        return out
+
+    def unscale(self, s: Tensor, factors: Factors) -> Tensor:
+        """Lambda s, s (B - 1, c)."""
+        plain = self._plain(factors)
+        if plain is not None:
+            return plain[:, None] * s
+        out = s.clone()
+        for u, where in self.terms.items():
+            shaped = out[where].reshape(-1, factors[u].shape[0], out.shape[1])
+            shaped = torch.einsum("ab,qbc->qac", factors[u], shaped)
+            if u in self.roots:
+                shaped = torch.einsum("jq,qac->jac", self.roots[u], shaped)
+            out[where] = shaped.reshape(-1, out.shape[1])
+        return out
+
+    def scale(self, x: Tensor, factors: Factors) -> Tensor:
+        """Lambda'x, x (B - 1, c)."""
+        plain = self._plain(factors)
+        if plain is not None:
+            return plain[:, None] * x
+        out = x.clone()
+        for u, where in self.terms.items():
+            shaped = out[where].reshape(-1, factors[u].shape[0], out.shape[1])
+            shaped = torch.einsum("ba,qbc->qac", factors[u], shaped)
+            if u in self.roots:
+                shaped = torch.einsum("qj,qac->jac", self.roots[u], shaped)
+            out[where] = shaped.reshape(-1, out.shape[1])
+        return out
+
+
+class SolvedBorder:
+    """The border at one theta.
+
+    Attributes
+    ----------
+    s0 : Tensor of shape (B, B)
+    factor : Tensor of shape (B - 1, B - 1)
+        F.
+    solution : Tensor of shape (B - 1,)
+        u^, then b less its least-squares value.
+    rss : float
+        y'P y.
+    """
+
+    def __init__(self, border: Border, s0: Tensor, factors: Factors) -> None:
+        self.border, self.s0, self.factors = border, s0, factors
+        plain = border._plain(factors)
+        if plain is not None:
+            s = s0[:-1, :-1] * plain[:, None] * plain
+        else:
+            s = border.scale(border.scale(s0[:-1, :-1], factors).T.contiguous(), factors)
+        s.diagonal()[: border.random] += 1.0
+        self.factor, failed = torch.linalg.cholesky_ex(s)
+        if int(failed) or not bool(torch.isfinite(self.factor.diagonal()).all()):
+            raise NotPositiveDefinite
+        half = torch.linalg.solve_triangular(self.factor, border.scale(s0[:-1, -1:], factors), upper=False)
+        inner = torch.linalg.solve_triangular(self.factor.T, half, upper=True)
+        self.solution = border.unscale(inner, factors)[:, 0]
+        self.rss = float(s0[-1, -1] - half[:, 0] @ half[:, 0])
+
+    def log_det(self, with_fixed: bool) -> float:
+        """log|S|, of the random effects alone or with X (REML)."""
+        pivots = self.factor.diagonal()
+        return 2 * float((pivots if with_fixed else pivots[: self.border.random]).log().sum())
+
+    @cached_property
+    def w(self) -> Tensor:
+        """Z'P y of the border's effects, (random,)."""
+        return (self.s0[:-1, -1] - self.s0[:-1, :-1] @ self.solution)[: self.border.random]
+
+    @cached_property
+    def _inverse(self) -> Tensor:
+        return torch.cholesky_inverse(self.factor)
+
+    @cached_property
+    def _inverse_random(self) -> Tensor:
+        """S^-1 as if X were known, zeros in its rows and columns."""
+        random, size = self.border.random, len(self.factor)
+        inverse = torch.cholesky_inverse(self.factor[:random, :random])
+        return torch.nn.functional.pad(inverse, (0, size - random, 0, size - random))
+
+    def t(self, known_fixed: bool = False) -> Tensor:
+        """T, two rows and columns of zeros behind it for y and for nothing; as if b were known with ``known_fixed``."""
+        inverse = self._inverse_random if known_fixed else self._inverse
+        plain = self.border._plain(self.factors)
+        if plain is not None:
+            t = inverse * plain[:, None] * plain
+        else:
+            t = self.border.unscale(self.border.unscale(inverse, self.factors).T.contiguous(), self.factors)
+        return torch.nn.functional.pad(t, (0, 2, 0, 2))
+
+    def half_solve(self, x: Tensor) -> Tensor:
+        """F^-1 Lambda'x, x (B, c), y's row left out."""
+        return torch.linalg.solve_triangular(self.factor, self.border.scale(x[:-1], self.factors), upper=False)
+
+    def traces(self, t: Tensor, known_fixed: bool) -> dict[int, Tensor]:
+        """Sum over the levels of Z'P Z, weighted by K, (k, k) of every term in the border."""
+        out, terms = {}, self.border.model.terms
+        typical = {u: float(self.s0.diagonal()[where].mean()) for u, where in self.border.terms.items()}
+        direct = [u for u in self.border.terms if not well_conditioned(self.factors[u], typical[u])]
+        for u, where in self.border.terms.items():
+            k, q = terms[u].structure.size, len(terms[u].levels)
+            if u in direct:
+                continue
+            inverse = self._inverse_random if known_fixed else self._inverse
+            m = torch.einsum("qaqb->ab", inverse[where, where].reshape(q, k, q, k))
+            back = torch.linalg.inv(self.factors[u])
+            out[u] = back.T @ (q * torch.eye(k, dtype=torch.float64) - m) @ back
+        s0 = self.s0[:-1, :-1]
+        for u in direct:
+            where, kernel = self.border.terms[u], terms[u].kernel
+            k, q = terms[u].structure.size, len(terms[u].levels)
+            left = s0[where] @ t[:-2, :-2]
+            if kernel is None:
+                own = torch.einsum("qaqb->ab", s0[where, where].reshape(q, k, q, k))
+                product = torch.einsum("qac,qbc->ab", left.reshape(q, k, -1), s0[where].reshape(q, k, -1))
+                out[u] = own - product
+            else:
+                zpz = (s0[where, where] - left @ s0[:, where]).reshape(q, k, q, k)
+                out[u] = torch.einsum("qj,qajb->ab", kernel, zpz)
+        return out
+
+
+def semidefinite_root(kernel: Tensor) -> Tensor:
+    """L_K (q, q) with L_K L_K' = K, for K that may be singular."""
+    factor, failed = torch.linalg.cholesky_ex(kernel)
+    if not int(failed):
+        return factor
+    values, vectors = torch.linalg.eigh(kernel)
+    return vectors * values.clamp_min(0).sqrt()
+
+
+def border_target(elimination: Elimination, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Where in N_bb, row by row, entries of N with both ends in the border go."""
+    place = elimination.border_place
+    return place[row] * len(elimination.border) + place[column]
