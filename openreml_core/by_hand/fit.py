@@ -12,10 +12,19 @@ import pandas as pd
 from torch import Tensor
 
 from openreml_core.by_hand.starting import addends
+from openreml_core.by_hand.tables import component_rows, dimension_rows
 from openreml_core.covariance import Dummy, Matrix, Propagated
 from openreml_core.errors import ModelError, did_you_mean
 from openreml_core.fit import MixedModelFit
-from openreml_core.inference import UNKNOWN, NaturalEstimates, blup_frame, correlation_matrix, natural_estimates
+from openreml_core.inference import (
+    UNKNOWN,
+    FittedMatrices,
+    NaturalEstimates,
+    blup_frame,
+    correlation_matrix,
+    labelled,
+    natural_estimates,
+)
 
 
 class CovarianceFit(MixedModelFit):
@@ -94,50 +103,33 @@ class CovarianceFit(MixedModelFit):
         return tuple(out)
 
     def variance_components(self) -> pd.DataFrame:
-        """Parameters of the tree, a row each: group is the first step of the path, name1 the rest."""
-        natural, tree = self._natural, self._structure.root
-        errors = dict(zip(natural.names, np.sqrt(np.diag(natural.covariance)), strict=True))
-        bounds = dict(zip(natural.names, natural.bounds, strict=True))
-        shares = self._shares()
-        rows = []
-        for path, p in tree.parameters.items():
-            group, _, rest = path.partition("/")
-            if group not in self._addends:
-                group, rest = "", path
-            value = self.parameters[path]
-            rows.append(
-                {
-                    "group": group or "V",
-                    "structure": self._addends[group].title if group in self._addends else tree.title,
-                    "name1": rest,
-                    "name2": "",
-                    "kind": p.kind,
-                    "estimate": value,
-                    "std_error": errors.get(path, np.nan),
-                    "std_dev": math.sqrt(value) if p.kind.endswith("variance") and value >= 0 else np.nan,
-                    "percent": shares.get(path, np.nan),
-                    "bound": "held" if p.fixed else bounds.get(path, ""),
-                }
-            )
-        return pd.DataFrame(rows)
+        """Parameters of the tree, a row each: group is the part of V, name1 the rest of the path."""
+        return component_rows(self._structure.root, self.parameters, self._natural, self._matrices)
 
-    def _shares(self) -> dict[str, float]:
-        """Share of the average row's variance, of the parts that one variance alone scales."""
-        total = float(self._matrices[""].diagonal().mean())
-        kinds = {path: p.kind for path, p in self._structure.root.parameters.items()}
-        out = {}
-        for name in self._addends:
-            own = [path for path in kinds if path.startswith(f"{name}/" if name else "")]
-            scaling = [path for path in own if kinds[path] not in ("correlation", "range")]
-            if len(scaling) == 1 and kinds[scaling[0]] == "variance":
-                out[scaling[0]] = 100 * float(self._matrices[name].diagonal().mean()) / total
-        return out
+    def effective_dimensions(self) -> pd.DataFrame:
+        """How many effects' worth of the data each part of V explains: term, effects, dimension; they add up to n."""
+        at: Any = self.estimates.at
+        return dimension_rows(self._structure.root, self._matrices, at.projection, self.rank)
+
+    @property
+    def matrices(self) -> FittedMatrices:
+        """A tree has its nodes' matrices instead."""
+        raise ModelError(
+            "A tree built by hand has no table of structures.", hint='Ask for a node: fit.variance_matrix("gen/G").'
+        )
 
     def variance_matrix(self, term: str = "", correlation: bool = False) -> pd.DataFrame:
         """A node's matrix at the estimates, by its path in the tree (``"gen"``, ``"gen/G"``); V itself for ``""``."""
         if term not in self._matrices:
-            raise ModelError(f"*{term}* is no node of this tree.", hint=did_you_mean(term, list(self._matrices)))
-        matrix = pd.DataFrame(self._matrices[term].numpy())
+            raise ModelError(
+                f"*{term}* is no node of this tree.",
+                hint=did_you_mean(term, list(self._matrices)).replace("columns", "nodes"),
+            )
+        name, _, step = term.rpartition("/")
+        above = self._addends.get(name)
+        z = above.operands["Z"] if isinstance(above, Propagated) and step == "G" else None
+        names = list(z.levels) if isinstance(z, Dummy) else [str(i + 1) for i in range(len(self._matrices[term]))]
+        matrix = labelled(self._matrices[term], names)
         return correlation_matrix(matrix) if correlation else matrix
 
     def random_effects(self, term: str | None = None, level: float = 0.95) -> pd.DataFrame:

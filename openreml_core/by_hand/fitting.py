@@ -136,6 +136,7 @@ def fit_covariance(
         tree.set(path, value=held, fixed=True)
     model = _model(design, tree, method)
     _check_symmetric(tree, model)
+    _check_em(algorithm, model)
     use_threads(n)
     estimates = maximise(
         MarginalEngine(model),
@@ -182,6 +183,16 @@ def _check_symmetric(tree: Matrix, model: MixedModel) -> None:
         raise ModelError(
             f"V is not symmetric: rows {row + 1} and {column + 1} differ by {float((v - v.T).abs().max()):.3g}.",
             hint="Build it from symmetric parts: Propagated, Gram, or a sum with its transpose.",
+        )
+
+
+def _check_em(algorithm: str, model: MixedModel) -> None:
+    structure = model.components[0].structure
+    start = structure.start(torch.ones(model.n, dtype=torch.float64))
+    if algorithm != "ai" and structure.em_update(start, structure.matrix(start)) is None:
+        raise ModelError(
+            "EM has no step for this V: it is not a sum of free variances times fixed matrices.",
+            hint="Fit it with algorithm='ai'.",
         )
 
 

@@ -89,6 +89,15 @@ class Adapter(Matrix):
             found[whole] = torch.as_tensor(value, dtype=torch.float64)
         return found
 
+    @property
+    def new_names(self) -> tuple[str, ...]:
+        """Names of the parameters that the map takes."""
+        return tuple(p.name for p in self._own[: self._new])
+
+    def mapped(self, values: Tensor) -> dict[str, Tensor]:
+        """Natural values of the tree that the map computes, by path, from the new ones (in the order of ``new_names``)."""
+        return self._mapped(dict(zip(self.new_names, values, strict=True)))
+
     # -- the ways to adapt ----------------------------------------------------------------------------------------
 
     @classmethod

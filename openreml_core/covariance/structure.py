@@ -232,3 +232,14 @@ def reverse_curvature(function: Callable[[Tensor], Tensor], theta: Tensor, m: Te
         torch.autograd.grad(s, leaf, retain_graph=True, allow_unused=True, materialize_grads=True)[0] for s in slope
     ]
     return torch.stack(rows)
+
+
+def jacobian(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """d function / dx of a short vector, (outputs, len(x)); a reverse sweep for each output."""
+    leaf = x.detach().requires_grad_()
+    value = function(leaf)
+    if not value.requires_grad:
+        return x.new_zeros(len(value), len(x))
+    rows = [torch.autograd.grad(v, leaf, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
+            if v.requires_grad else torch.zeros_like(x) for v in value]  # fmt: skip
+    return torch.stack(rows)
