@@ -52,6 +52,16 @@ def carried(root: Matrix, theta: Tensor, tangents: Tangents) -> Iterator[Tensor]
             del tangent  # before the next one takes its memory
 
 
+def changes(root: Matrix, node: Matrix, tangents: Sequence[Tensor]) -> Iterator[Tensor]:
+    """What the whole changes by for each change of one node, at the defaults."""
+    theta = root.theta()
+    values: dict[int, Tensor] = {}
+    root._evaluate(theta, values)
+    routes, parts = walks.routes(root)[id(node)], root._parted(theta)
+    for tangent in tangents:
+        yield _up(routes, tangent, values, parts)
+
+
 def _up(
     routes: list[list[tuple[Matrix, int]]], tangent: Tensor, values: dict[int, Tensor], parts: dict[int, Tensor]
 ) -> Tensor:

@@ -135,33 +135,35 @@ class TreeStructure(Structure):
         return self._ranks[place]
 
     def restarts(self, theta: Tensor, sizes: Sequence[float], whole: bool) -> list[Tensor]:
-        """Other starts where a variance has ended at zero: the start with its deviations in other proportions.
+        """Other starts where a variance has ended at zero: deviations of other sizes, what is diagonal in V left alone.
 
         Parameters
         ----------
         theta : Tensor of shape (m,)
             Where the search ended.
         sizes : sequence of float
-            Factors on the deviations.
+            Sizes to try: at 1 a parameter alone adds as much to the average row as its part of V does at the start.
         whole : bool
             Whether every combination is asked for, or one deviation at a time of those that ended at zero.
         """
         marks = self.boundary(theta, torch.ones(self.size, dtype=torch.float64))
-        zero = [
-            i for i, (p, mark) in enumerate(zip(self.own, marks, strict=True)) if p.is_deviation and mark == "at zero"
-        ]
-        if not zero:
+        if not any(p.is_deviation and mark == "at zero" for p, mark in zip(self.own, marks, strict=True)):
             return []
-        moving = [i for i, p in enumerate(self.own) if p.is_deviation] if whole else zero
-        if whole and len(moving) <= 3:
-            grid = [dict(zip(moving, factors, strict=True)) for factors in product(sizes, repeat=len(moving))]
+        share = float(self.matrix(self._start).diagonal().mean()) / len(self.own)
+        units: dict[int, float] = {}
+        for i, (p, slope) in enumerate(zip(self.own, self.natural_derivatives(self._start), strict=True)):
+            diagonal = float(slope.diagonal().mean())
+            if p.is_deviation and diagonal > 0 and bool((slope != torch.diag(slope.diagonal())).any()):
+                units[i] = (share / diagonal) ** 0.5
+        if whole and len(units) <= 3:
+            grid = [dict(zip(units, factors, strict=True)) for factors in product(sizes, repeat=len(units))]
         else:
-            grid = [{i: factor} for i in zero for factor in sizes]
+            grid = [{i: size} for i in units if marks[i] == "at zero" for size in sizes]
         out = []
         for factors in grid:
             start = self._start.clone()
             for i, factor in factors.items():
-                start[i] *= factor
+                start[i] = units[i] * factor
             out.append(start)
         return out
 
