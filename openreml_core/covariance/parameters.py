@@ -12,6 +12,9 @@ import torch
 from openreml_core.covariance.transforms import Identity, Pow, Transform
 from openreml_core.errors import ModelError
 
+#: Natural values this near to a bound, relative to what lies between the bounds, are on it.
+NEAR = 1e-3
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -79,6 +82,14 @@ class Parameter:
 
     def __str__(self) -> str:
         return f"{self.name} = {self.value:.4g}{', fixed' if self.fixed else ''}"
+
+    def at_bound(self, value: float) -> str:
+        """A mark for a natural value that is on a bound: ``"at its bound"``, of a range ``"no upper bound"``."""
+        if self.kind == "range":
+            low, high = value < 1.01 * self.lower, value > 0.99 * self.upper
+            return "no upper bound" if high else "at its bound" if low else ""
+        near = NEAR * (self.upper - self.lower if self.upper - self.lower < math.inf else max(1.0, abs(value)))
+        return "at its bound" if value - self.lower < near or self.upper - value < near else ""
 
     def free_bounds(self) -> tuple[float, float]:
         """The bounds of its free value."""

@@ -153,7 +153,8 @@ class ScaledCorrelation(Structure):
         far = (rho > 0.99 * high if ranges else high - rho < 1e-3).tolist()
         marks = ["at zero" if z else "" for z in zero]
         for at_low, at_high in zip(near, far, strict=True):
-            marks.append("no variance" if all(zero) else "at its bound" if at_low or at_high else "")
+            bound = "no upper bound" if ranges and at_high else "at its bound" if at_low or at_high else ""
+            marks.append("no variance" if all(zero) else bound)
         return tuple(marks)
 
     def is_singular(self, theta: Tensor, scale: Tensor, tolerance: float = 1e-4) -> bool:

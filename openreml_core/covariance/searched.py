@@ -10,8 +10,6 @@ from torch import Tensor
 from openreml_core.covariance.parameters import Parameter
 from openreml_core.covariance.transforms import Identity, Pow, ScaleShift
 
-#: Natural values this near to a bound, relative to what lies between the bounds, are on it.
-NEAR = 1e-3
 #: Transforms that keep a parameter's own scale.
 PLAIN = (Identity, ScaleShift, Pow)
 
@@ -43,8 +41,7 @@ class Searched:
                 bound = p.upper - value < 1e-6 * abs(value) or (p.lower > 0 and value < (1 + 1e-6) * p.lower)
                 marks.append("at zero" if zero else "at its bound" if bound else "")
             else:
-                near = NEAR * (p.upper - p.lower if p.upper - p.lower < torch.inf else max(1.0, abs(value)))
-                marks.append("at its bound" if value - p.lower < near or p.upper - value < near else "")
+                marks.append(p.at_bound(value))
         return marks
 
     def own_settled(self, free: Tensor, start: Tensor, tolerance: float) -> Tensor:

@@ -11,6 +11,9 @@ With ``aniso=True`` every coordinate has a range of its own: t^2 = sum_c (d_c / 
     dq / dr_c = -2 s_c / r_c^3,     d2q / dr_c2 = 6 s_c / r_c^4
 
 so that only the derivatives of the correlation in q are each structure's own.
+
+As the range grows, s^2 (1 - c) tends to s^2 t^power times a constant: only s^2 / r^power, the slope of the variogram at zero,
+matters to contrasts, and the likelihood may rise without end along that ridge (Zhang 2004, J Am Stat Assoc 99, 250-261).
 (Cressie 1993, Statistics for Spatial Data; Stein 1999, Interpolation of Spatial Data, for matern.)
 """
 
@@ -30,6 +33,8 @@ from openreml_core.errors import StructureError
 
 #: Squared distances are told apart to this many digits of the largest.
 DIGITS = 12
+#: Where ranges end, in units of the longest distance, for power = 1.
+END = 1e5
 #: Smoothness for which Matern's needs no Bessel function.
 SIMPLE = (0.5, 1.5, 2.5)
 
@@ -46,6 +51,8 @@ class Spatial(Correlation):
     """
 
     kind = "range"
+    #: p of 1 - C ~ t^p near zero distance.
+    power: float = 1.0
 
     def __init__(self, positions: Any, *, aniso: bool = False) -> None:
         array = positions if isinstance(positions, Tensor) else torch.from_numpy(np.array(positions, dtype=np.float64))
@@ -102,7 +109,7 @@ class Spatial(Correlation):
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         largest = self.squared.amax(dim=0).sqrt().clamp_min(1e-12)
-        return 1e-4 * largest, 1e5 * largest
+        return 1e-4 * largest, END ** (1 / self.power) * largest
 
 
 def _apart(q: Tensor) -> Tensor:
@@ -131,6 +138,7 @@ class Gaussian(Spatial):
     """exp(-t^2)."""
 
     keyword = "gau"
+    power = 2.0
 
     def of(self, q: Tensor) -> Tensor:
         return torch.exp(-q)
@@ -170,6 +178,7 @@ class Matern(Spatial):
             raise StructureError(f"nu is {nu:g}, not above zero")
         super().__init__(positions, aniso=aniso)
         self.nu = float(nu)
+        self.power = min(max(2 * self.nu, 0.5), 2.0)
 
     def _a(self, q: Tensor) -> Tensor:
         return (2 * self.nu * _apart(q)).sqrt()

@@ -218,7 +218,7 @@ class HendersonEngine:
             for q, d in zip(term.structure.natural, directions, strict=True):
                 inner = torch.zeros(self.levels.size, dtype=torch.float64)
                 border = torch.zeros(self.border.width, dtype=torch.float64)
-                scale = sigma2 if natural and not q.scales else 1.0
+                scale = sigma2 ** (1 - q.degree) if natural else 1.0
                 (inner if u in self.inner_terms else border)[self.places.of_term[u]] = scale * own @ d.T
                 inner_h.append(inner)
                 border_h.append(border)

@@ -59,7 +59,7 @@ def natural_estimates(estimates: Estimates) -> NaturalEstimates:
             bounds += component.structure.boundary(part, component.scale * model.unit)
     bounds += [""] * (len(model.parameter_names) - len(bounds))
     # A correlation at its bound still leaves V differentiable in the covariance: only zeros and held values drop out.
-    inside = np.array([b not in ("at zero", "held", "at its bound", "no variance") for b in bounds], dtype=bool)
+    inside = np.array([b not in ("at zero", "held", "at its bound", "no upper bound", "no variance") for b in bounds], dtype=bool)
     information = engine.natural_information(at).numpy()
     covariance, unknown = _inverse(information, inside)
     bounds = [UNKNOWN if u else b for u, b in zip(unknown, bounds, strict=True)]

@@ -206,8 +206,10 @@ class Search:
         return torch.maximum(theta.abs(), 0.1 * self.engine.model.scale).numpy()
 
     def scaled_gradient(self, at: Evaluation) -> float:
-        """Largest |score| x size over the free parameters."""
-        scaled = np.abs(at.score.numpy() * self.size(at.theta))[self.free]
+        """Largest |score| x size over the free parameters, less those that a bound holds against the score."""
+        theta, score = at.theta.numpy(), at.score.numpy()
+        held = ((theta <= self.lower) & (score < 0)) | ((theta >= self.upper) & (score > 0))
+        scaled = np.abs(score * self.size(at.theta))[self.free & ~held]
         return float(scaled.max()) if scaled.size else 0.0
 
     def hessian(self, at: Evaluation) -> Array:

@@ -41,8 +41,14 @@ def boundary_sentences(components: pd.DataFrame) -> tuple[str, ...]:
             )
         elif row.kind == "range" and row.bound == "at its bound":
             out.append(
-                f"The {row.name1} of {row.group} is as small or as large as the search allows: in these data the correlation "
-                "does not fall with distance in a way that a range describes. Leave the coordinate or the structure out."
+                f"The {row.name1} of {row.group} is as small as the search allows: in these data neighbours are not correlated. "
+                "Leave the coordinate or the structure out."
+            )
+        elif row.kind == "range" and row.bound == "no upper bound":
+            out.append(
+                f"The {row.name1} of {row.group} has no upper bound: in these data the likelihood rises with it for ever. "
+                "Differences between plots depend on the variance over the range only. Differences of fixed effects are "
+                "valid; the variance, the range and the overall mean's standard error mean nothing by themselves."
             )
         elif row.kind == "correlation" and str(row.bound).startswith("correlation"):
             sign = "1" if row.estimate > 0 else "-1"

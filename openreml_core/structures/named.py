@@ -28,6 +28,8 @@ from openreml_core.covariance import (
     Toeplitz,
     Unstructured,
 )
+from openreml_core.covariance.ranged import scaled
+from openreml_core.covariance.spatial import Spatial
 from openreml_core.errors import FormulaError
 
 _SERIAL: dict[str, Callable[[Tensor], Correlation]] = {"ar1": AR1, "ar2": AR2, "toep": lambda p: Toeplitz(len(p))}
@@ -119,7 +121,10 @@ class Factor:
         }
         if self.name in whole:
             return whole[self.name]()
-        return ScaledCorrelation(names, self.correlation(), heterogeneous=self.form[1], prefix=self.prefix)
+        correlation, heterogeneous = self.correlation(), self.form[1]
+        if isinstance(correlation, Spatial) and not heterogeneous:
+            return scaled(names, correlation, prefix=self.prefix)
+        return ScaledCorrelation(names, correlation, heterogeneous=heterogeneous, prefix=self.prefix)
 
 
 def product(

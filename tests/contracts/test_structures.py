@@ -24,6 +24,7 @@ from openreml_core.covariance import (
     Toeplitz,
     Unstructured,
 )
+from openreml_core.covariance.ranged import RangedCorrelation
 from openreml_core.covariance.structure import stacked
 from tests.contracts.models import differences
 
@@ -81,6 +82,9 @@ STRUCTURES = [
     pytest.param(lambda: scaled(Matern(PLACES, nu=1.5)), id="matern 3/2"),
     pytest.param(lambda: scaled(Matern(PLACES, nu=2.5)), id="matern 5/2"),
     pytest.param(lambda: scaled(Spherical(PLACES)), id="sph"),
+    pytest.param(lambda: RangedCorrelation(ABCD, Exponential(PLACES)), id="exp by slope"),
+    pytest.param(lambda: RangedCorrelation(ABCD, Gaussian(PLACES)), id="gau by slope"),
+    pytest.param(lambda: RangedCorrelation(ABCD, Matern(PLACES, nu=2.5)), id="matern 5/2 by slope"),
     pytest.param(separable, id="ar1:ar1"),
     pytest.param(lambda: FactorAnalytic(ABCD, 1), id="fa1"),
     pytest.param(lambda: FactorAnalytic(ABCD, 2), id="fa2"),
@@ -247,6 +251,6 @@ def test_an_indefinite_matrix_is_refused():
 def test_a_range_at_the_end_of_its_search_is_named_in_any_unit(unit):
     structure, ones = scaled(Exponential(unit * PLACES)), torch.ones(4, dtype=torch.float64)
     low, high = structure.bounds()
-    for end in (low[1], high[1]):
-        assert structure.boundary(torch.stack([ones[0], end]), ones) == ("", "at its bound")
+    for end, mark in ((low[1], "at its bound"), (high[1], "no upper bound")):
+        assert structure.boundary(torch.stack([ones[0], end]), ones) == ("", mark)
     assert structure.boundary(structure.start(ones), ones) == ("", "")

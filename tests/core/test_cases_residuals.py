@@ -61,10 +61,46 @@ def test_criterion(reference, name):
 
 
 def test_an_exponential_without_end(reference):
-    """wheat2_exp: the likelihood rises for ever as the range grows (nlme stopped at 6e5); ours stops within 1e-3 of it."""
+    """wheat2_exp: the likelihood rises for ever as the range grows (nlme stopped at 6e5); ours goes to the end and says so.
+
+    In the limit s^2 exp(-d / r) is, between contrasts, a linear variogram of slope s^2 / r: that criterion is ours to 1e-5.
+    """
     case = reference.case("wheat2_exp")
-    fit = reml.fit("yield ~ variety", prepared(reference, case), residual="exp(latitude, longitude) + id(units)")
+    data = prepared(reference, case)
+    fit = reml.fit("yield ~ variety", data, residual="exp(latitude, longitude) + id(units)")
+    assert fit.converged and len(fit.trace) < 25
+    assert fit.criterion <= case["criterion"]
     assert fit.criterion == pytest.approx(case["criterion"], abs=1e-3)
+    assert any("has no upper bound" in warning for warning in fit.warnings)
+    assert fit.variance_components()["bound"].tolist() == ["", "no upper bound", ""]
+
+    slope = fit.parameters["residual.variance"] / fit.parameters["residual.exp(latitude, longitude).range"]
+    place = data[["latitude", "longitude"]].to_numpy(float)
+    apart = np.linalg.norm(place[:, None] - place[None, :], axis=2)
+    # Any constant may be added to V where X holds the intercept: it leaves REML's criterion alone.
+    v = fit.parameters["units.variance"] * np.eye(len(data)) + slope * (apart.max() * 2 - apart)
+    x = pd.get_dummies(data["variety"], drop_first=True).to_numpy(float)
+    x = np.column_stack([np.ones(len(data)), x])
+    y = data["yield"].to_numpy(float)
+    inverse = np.linalg.inv(v)
+    information = x.T @ inverse @ x
+    rest = y - x @ np.linalg.solve(information, x.T @ inverse @ y)
+    logs = np.linalg.slogdet(v)[1] + np.linalg.slogdet(information)[1]
+    limit = logs + rest @ inverse @ rest + (len(y) - x.shape[1]) * np.log(2 * np.pi)
+    assert fit.criterion == pytest.approx(limit, abs=1e-5)
+
+
+def test_a_long_range_that_has_an_end_is_found():
+    """A start far beyond it: the search looks at the end of the ridge and stays where the likelihood is higher."""
+    rng = np.random.default_rng(5)
+    place = rng.uniform(0, 10, size=(120, 2))
+    apart = np.linalg.norm(place[:, None] - place[None, :], axis=2)
+    field = np.linalg.cholesky(np.exp(-((apart / 8) ** 2)) + 1e-9 * np.eye(120)) @ rng.normal(size=120)
+    data = pd.DataFrame(place, columns=["x", "z"]).assign(y=3 * field + 0.1 * rng.normal(size=120))
+    fit = reml.fit("y ~ 1", data, residual="gau(x, z) + id(units)")
+    assert fit.converged and fit.parameters["residual.gau(x, z).range"] == pytest.approx(8, rel=0.2)
+    near = reml.fit("y ~ 1", data, residual="gau(x, z) + id(units)", start={"residual": [9.0, 60.0], "units": 0.01})
+    assert near.criterion == pytest.approx(fit.criterion, abs=1e-6)
 
 
 def test_nin_as_asreml_publishes_it(reference):
