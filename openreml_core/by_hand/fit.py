@@ -98,6 +98,8 @@ class CovarianceFit(MixedModelFit):
                 )
             elif mark in (UNKNOWN, "no variance"):
                 out.append(f"{path} cannot be estimated: these data say nothing about it.")
+            elif mark == "no upper bound":
+                out.append(f"{path} has no upper bound: the likelihood rises with it as far as the search goes.")
             elif mark:
                 out.append(f"{path} is estimated on a boundary, {mark}: the likelihood rises towards it.")
         return tuple(out)

@@ -42,8 +42,8 @@ class Adapter(Matrix):
     --------
     >>> from openreml_core.covariance import Scaled, Sum
     >>> tied = Adapter.tie(Sum(a=Scaled(2), b=Scaled(2)), {"b/sigma2": (3.0, "a/sigma2")})
-    >>> list(tied.parameters), tied({"a/sigma2": 2.0})[0, 0]
-    (['a/sigma2'], tensor(8., dtype=torch.float64))
+    >>> list(tied.parameters), tied({"a/sigma2": 4.0})[0, 0]
+    (['a/sigma2'], tensor(16., dtype=torch.float64))
     """
 
     def __init__(self, operand: Any, parameters: Mapping[str, float] | Sequence[Parameter], mapping: Map) -> None:
