@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +26,27 @@ from openreml_core.inference import (
     labelled,
     natural_estimates,
 )
+
+#: Parameters that a sentence names before it only counts them.
+NAMED = 6
+
+
+def mark_sentence(mark: str, paths: Sequence[str]) -> str:
+    """What it means that parameters have a mark."""
+    rest = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    names, one = ", ".join(paths[:NAMED]) + rest, len(paths) == 1
+    if mark == "at zero":
+        said = (
+            "is estimated as zero: in these data it explains"
+            if one
+            else "are estimated as zero: in these data they explain"
+        )
+        return f"{names} {said} nothing beyond the other parts of V."
+    if mark == UNKNOWN:
+        return f"{names} cannot be estimated: these data say nothing about {'it' if one else 'them'}."
+    if mark == "no upper bound":
+        return f"{names} {'has' if one else 'have'} no upper bound: the likelihood rises as far as the search goes."
+    return f"{names} {'is' if one else 'are'} estimated on a boundary, {mark}: the likelihood rises towards it."
 
 
 class CovarianceFit(MixedModelFit):
@@ -91,17 +113,11 @@ class CovarianceFit(MixedModelFit):
         out = list(self.design.warnings)
         if not self.converged:
             out.insert(0, self.message)
+        marked: dict[str, list[str]] = {}
         for path, mark in zip(self._natural.names, self._natural.bounds, strict=True):
-            if mark == "at zero":
-                out.append(
-                    f"{path} is estimated as zero: in these data it explains nothing beyond the other parts of V."
-                )
-            elif mark in (UNKNOWN, "no variance"):
-                out.append(f"{path} cannot be estimated: these data say nothing about it.")
-            elif mark == "no upper bound":
-                out.append(f"{path} has no upper bound: the likelihood rises with it as far as the search goes.")
-            elif mark:
-                out.append(f"{path} is estimated on a boundary, {mark}: the likelihood rises towards it.")
+            if mark:
+                marked.setdefault(UNKNOWN if mark == "no variance" else mark, []).append(path)
+        out += [mark_sentence(mark, paths) for mark, paths in marked.items()]
         return tuple(out)
 
     def variance_components(self) -> pd.DataFrame:

@@ -9,7 +9,9 @@ do: a slope on a covariate near 1000 starts smaller than an intercept.
 
 from __future__ import annotations
 
+import copy
 import math
+from dataclasses import replace
 
 import torch
 
@@ -43,6 +45,7 @@ def start_values(tree: Matrix, variance: float) -> dict[str, float]:
     parameters = tree.parameters
     values = {path: p.value for path, p in parameters.items()}
     values |= _effects_alike(tree)
+    tree = _unbounded(tree)
     parts = list(addends(tree))
     open_ones = {
         part: {path: p for path, p in parameters.items() if _below(path, part, parts) and _open(p)} for part in parts
@@ -62,6 +65,14 @@ def start_values(tree: Matrix, variance: float) -> dict[str, float]:
                 for path, p in open_ones[part].items():
                     values[path] = min(max(values[path] * factor**p.degree, p.lower), p.upper)
     return values
+
+
+def _unbounded(tree: Matrix) -> Matrix:
+    """The tree without bounds, to be looked at beyond them."""
+    tree = copy.deepcopy(tree)
+    for node in tree.nodes().values():
+        node._own = [replace(p, lower=-math.inf, upper=math.inf) for p in node._own]
+    return tree
 
 
 def _effects_alike(tree: Matrix) -> dict[str, float]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from openreml_core.by_hand.starting import addends
 from openreml_core.covariance import Adapter, Matrix, Propagated
+from openreml_core.covariance.parameters import is_variance
 from openreml_core.covariance.structure import jacobian
 from openreml_core.inference import NaturalEstimates
 
@@ -52,7 +53,7 @@ def component_rows(
         group, _, rest = path.partition("/")
         if group not in parts:
             group, rest = "", path
-        variance = kinds[path].endswith("variance") and value >= 0
+        variance = is_variance(kinds[path]) and value >= 0
         rows.append(
             {
                 "group": group or "V",

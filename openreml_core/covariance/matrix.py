@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from openreml_core.covariance import slopes, walks
-from openreml_core.covariance.parameters import ByPath, Parameter, number, resolve
+from openreml_core.covariance.parameters import ByPath, Parameter, resolve
 from openreml_core.covariance.searched import Searched
 from openreml_core.covariance.structure import along, forward_derivatives, reverse_curvature, reverse_gradient
 from openreml_core.covariance.transforms import Transform
@@ -255,7 +255,7 @@ class Matrix(Searched, ABC):
                 whole = resolve(path, known)
                 if whole is None:
                     raise self._unknown(path)
-                given[whole] = number(whole, v)
+                given[whole] = self.parameters[whole].checked(whole, v)
         elif values is not None:
             theta = torch.as_tensor(values, dtype=torch.float64).reshape(-1)
             if len(theta) != self.n_parameters:

@@ -73,12 +73,25 @@ class Parameter:
         )
         if not p.given and p.lower <= p.upper:
             p = replace(p, value=min(max(p.value, p.lower), p.upper))
-        if not p.lower <= p.value <= p.upper:
-            raise ModelError(
-                f"{path} = {p.value:g} is not between its bounds {p.lower:g} and {p.upper:g}.",
-                hint="Set value and bounds together.",
-            )
+        p.checked(path, p.value)
         return p
+
+    def checked(self, path: str, value: Any) -> float:
+        """A natural value as a number between the bounds, to rounding.
+
+        Raises
+        ------
+        ModelError
+            Where it is none, or outside them.
+        """
+        natural = number(path, value)
+        rounding = 1e-9 * abs(natural)
+        if not self.lower - rounding <= natural <= self.upper + rounding:
+            raise ModelError(
+                f"{path} = {natural:g} is not between its bounds {self.lower:g} and {self.upper:g}.",
+                hint="Give a value between them; value and bounds can be set together.",
+            )
+        return natural
 
     def __str__(self) -> str:
         return f"{self.name} = {self.value:.4g}{', fixed' if self.fixed else ''}"
@@ -111,7 +124,7 @@ class Parameter:
     @property
     def is_variance(self) -> bool:
         """Whether it is a variance of some kind."""
-        return self.kind.endswith("variance")
+        return is_variance(self.kind)
 
     @property
     def is_deviation(self) -> bool:
@@ -166,7 +179,12 @@ def variance(name: str = "sigma2", value: float | None = None) -> Parameter:
 
 def default_transform(kind: str) -> Transform:
     """Of a parameter by its kind."""
-    return Pow(2) if kind.endswith("variance") else Identity()
+    return Pow(2) if is_variance(kind) else Identity()
+
+
+def is_variance(kind: str) -> bool:
+    """Whether parameters of a kind are variances: ``"variance"``, ``"specific variance"``; not ``"covariance"``."""
+    return kind.split()[-1] == "variance"
 
 
 def number(path: str, value: Any) -> float:

@@ -15,8 +15,8 @@ from torch import Tensor
 from openreml_core.covariance.constant import Constant
 from openreml_core.covariance.correlation import Correlation
 from openreml_core.covariance.matrix import Matrix
-from openreml_core.covariance.parameters import Parameter, default_transform
-from openreml_core.covariance.structure import Structure
+from openreml_core.covariance.parameters import Parameter, default_transform, is_variance
+from openreml_core.covariance.structure import Structure, jacobian
 from openreml_core.covariance.transforms import Identity
 from openreml_core.errors import ModelError
 
@@ -61,7 +61,7 @@ class StructureLeaf(_Leaf):
         values = structure.natural_values(start).tolist()
         own = []
         for i, (q, value) in enumerate(zip(structure.natural, values, strict=True)):
-            bounded = (float(low[i]), float(high[i])) if not q.kind.endswith("variance") else (0.0, float("inf"))
+            bounded = (float(low[i]), float(high[i])) if not is_variance(q.kind) else (0.0, float("inf"))
             pair = ",".join(n for n in (q.name1, q.name2) if n)
             name = q.label or (f"{q.kind}({pair})" if pair else q.kind)
             own.append(Parameter(name.replace("/", "|"), value, default_transform(q.kind), q.kind, *bounded))
@@ -173,5 +173,5 @@ class CorrelationLeaf(_Leaf):
 def _one_by_one(structure: Structure) -> bool:
     """Whether each natural parameter depends on one free parameter alone."""
     theta = structure.start(torch.ones(structure.size, dtype=torch.float64)) + 0.1
-    jacobian = torch.func.jacfwd(structure.natural_values)(theta)
-    return bool(((jacobian != 0) == torch.eye(len(theta), dtype=torch.bool)).all())
+    slopes = jacobian(structure.natural_values, theta)
+    return bool(((slopes != 0) == torch.eye(len(theta), dtype=torch.bool)).all())

@@ -473,6 +473,7 @@ def test_two_factors_have_all_their_combinations():
         (lambda: FactorAnalytic(2, 3), "3 factors for 2"),
         (lambda: Antedependence(2, 2), "order 2 for 2"),
         (lambda: Matern(PLACES, nu=0.0), "nu is 0, not above zero"),
+        (lambda: AR1(3)({"rho": 1.5}), "rho = 1.5 is not between its bounds -1 and 1"),
         (lambda: AR1([1, 2, 2]), "'2' stands twice"),
         (lambda: AR1(torch.tensor([1.0, 2.5])), "no whole numbers"),
         (lambda: Sum(a=Scaled(2), b=Scaled(2)).set("sigma2", value=2.0), r"\*sigma2\* is no parameter"),

@@ -214,6 +214,7 @@ def test_correlations_at_their_bound_are_said():
     table = fit.variance_components()
     assert table["bound"].tolist() == ["", "correlation at 1", "", ""]
     assert "correlation at 1" in " ".join(fit.warnings) and fit.singular
+    assert table["std_dev"].isna().tolist() == [False, True, False, False]
     assert table["estimate"][1] ** 2 == pytest.approx(table["estimate"][0] * table["estimate"][2], rel=1e-6)
 
 
@@ -311,6 +312,12 @@ def test_a_structure_pushed_to_its_boundary_is_a_notice(name):
     alone = reml.fit_covariance(y, x, Scaled(200))
     assert np.isfinite(fit.criterion) and fit.criterion <= alone.criterion + 1e-5
     assert fit.converged or fit.warnings
+
+
+def test_many_parameters_without_data_are_one_sentence(alpha):
+    fit = reml.fit_covariance(alpha["yield"], Dummy(alpha["rep"])(), Sum(*(Scaled(72) for _ in range(8))))
+    assert fit.criterion == pytest.approx(reml.fit("yield ~ 0 + rep", alpha).criterion, abs=1e-6)
+    assert len(fit.warnings) == 1 and "and 2 more cannot be estimated" in fit.warnings[0]
 
 
 def test_negative_autocorrelation_is_found():
