@@ -25,7 +25,7 @@ from openreml_core.fitting import fit, load
 from openreml_core.gallery import StructureDescription, describe_structure, structure_gallery, suitable_structures
 from openreml_core.notation import Formula, RandomTerm, compose_formula, parse_formula
 from openreml_core.preview import ModelPreview, preview
-from openreml_core.relationship import Markers, Pedigree
+from openreml_core.relationship import LabelledInverse, Markers, Pedigree, relationship_matrix
 from openreml_core.reml import TraceRow
 from openreml_core.tables import (
     Role,
@@ -50,6 +50,7 @@ __all__ = [
     "FitCancelled",
     "Formula",
     "FormulaError",
+    "LabelledInverse",
     "Markers",
     "MixedModelFit",
     "ModelError",
@@ -74,6 +75,7 @@ __all__ = [
     "parse_formula",
     "preview",
     "read_table",
+    "relationship_matrix",
     "sample_data",
     "structure_gallery",
     "suggest_formula",

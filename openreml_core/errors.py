@@ -35,6 +35,10 @@ class DataError(ModelError):
     """The table cannot be read, or does not carry what the model asks of it."""
 
 
+class StructureError(ModelError, ValueError):
+    """There is no covariance structure of this size, order or kind."""
+
+
 class ConvergenceError(ModelError):
     """No estimate could be reached from the starting values given."""
 

@@ -63,8 +63,9 @@ def fit(
         Text, categories and truth values are factors; numbers are numbers (and levels right of a bar).
     residual : str, optional
         The residual's structure: ``"ar1(row):ar1(col) + id(units)"``, ``"dsum(id(units) | county)"``; one variance by default.
-    relationship : mapping of str to DataFrame, Pedigree or Markers, optional
-        Known covariance between the levels of a grouping factor: ``{"gen": A}``.
+    relationship : mapping of str to DataFrame, Pedigree, Markers, LabelledInverse or Relationship, optional
+        Known covariance between the levels of a grouping factor: ``{"gen": A}``. ``relationship_matrix`` gives a Relationship
+        with other choices: levels related to none, a matrix that is blended.
     method : {"reml", "ml"}
         Restricted or full maximum likelihood.
     weights : str or sequence of float, optional

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,10 +12,41 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from openreml_core.covariance import Matrix, Propagated, Sum
+from openreml_core.by_hand.starting import addends
+from openreml_core.by_hand.tables import component_rows, dimension_rows
+from openreml_core.covariance import Dummy, Matrix, Propagated
 from openreml_core.errors import ModelError, did_you_mean
 from openreml_core.fit import MixedModelFit
-from openreml_core.inference import NaturalEstimates, blup_frame, correlation_matrix, natural_estimates
+from openreml_core.inference import (
+    UNKNOWN,
+    FittedMatrices,
+    NaturalEstimates,
+    blup_frame,
+    correlation_matrix,
+    labelled,
+    natural_estimates,
+)
+
+#: Parameters that a sentence names before it only counts them.
+NAMED = 6
+
+
+def mark_sentence(mark: str, paths: Sequence[str]) -> str:
+    """What it means that parameters have a mark."""
+    rest = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    names, one = ", ".join(paths[:NAMED]) + rest, len(paths) == 1
+    if mark == "at zero":
+        said = (
+            "is estimated as zero: in these data it explains"
+            if one
+            else "are estimated as zero: in these data they explain"
+        )
+        return f"{names} {said} nothing beyond the other parts of V."
+    if mark == UNKNOWN:
+        return f"{names} cannot be estimated: these data say nothing about {'it' if one else 'them'}."
+    if mark == "no upper bound":
+        return f"{names} {'has' if one else 'have'} no upper bound: the likelihood rises as far as the search goes."
+    return f"{names} {'is' if one else 'are'} estimated on a boundary, {mark}: the likelihood rises towards it."
 
 
 class CovarianceFit(MixedModelFit):
@@ -27,7 +59,7 @@ class CovarianceFit(MixedModelFit):
 
     @cached_property
     def _estimated(self) -> Matrix:
-        tree = copy.deepcopy(self._structure.tree)
+        tree = copy.deepcopy(self._structure.root)
         for path, value in self.parameters.items():
             tree.set(path, value=value)
         return tree
@@ -36,11 +68,10 @@ class CovarianceFit(MixedModelFit):
     def _structure(self) -> Any:
         return self._model.components[0].structure
 
-    @property
+    @cached_property
     def _addends(self) -> dict[str, Matrix]:
-        """The parts of V: the operands of a Sum on top, or the whole."""
-        tree = self._structure.tree
-        return dict(tree.operands) if isinstance(tree, Sum) else {"V": tree}
+        """The parts of V by their path."""
+        return addends(self._structure.root)
 
     @property
     def random_terms(self) -> tuple[str, ...]:
@@ -54,19 +85,18 @@ class CovarianceFit(MixedModelFit):
 
     @cached_property
     def _matrices(self) -> dict[str, Tensor]:
-        return self._structure.tree.tree(self.estimates.at.theta)
+        return self._structure.root.tree(self.estimates.at.theta)
 
     @property
     def sigma(self) -> float:
         """Standard deviation of the average row by the parts that are no Z G Z'."""
-        rest = [name for name in self._addends if name not in self.random_terms]
-        whole = [self._matrices[name if isinstance(self._structure.tree, Sum) else ""] for name in rest]
-        return math.sqrt(sum(float(m.diagonal().mean()) for m in whole)) if whole else 0.0
+        rest = [self._matrices[name] for name in self._addends if name not in self.random_terms]
+        return math.sqrt(sum(float(m.diagonal().mean()) for m in rest))
 
     @property
     def parameters(self) -> dict[str, float]:
         """Natural values of all parameters by path, held ones too."""
-        return self._structure.tree.natural(self.estimates.at.theta)
+        return self._structure.root.natural(self.estimates.at.theta)
 
     @cached_property
     def _natural(self) -> NaturalEstimates:
@@ -75,7 +105,7 @@ class CovarianceFit(MixedModelFit):
     @cached_property
     def _singular_terms(self) -> tuple[str, ...]:
         marked = zip(self._natural.names, self._natural.bounds, strict=True)
-        return tuple(dict.fromkeys(path.split("/")[0] for path, mark in marked if mark in ("at zero", "at its bound")))
+        return tuple(dict.fromkeys(path.split("/")[0] for path, mark in marked if mark not in ("", UNKNOWN)))
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -83,72 +113,54 @@ class CovarianceFit(MixedModelFit):
         out = list(self.design.warnings)
         if not self.converged:
             out.insert(0, self.message)
+        marked: dict[str, list[str]] = {}
         for path, mark in zip(self._natural.names, self._natural.bounds, strict=True):
-            if mark == "at zero":
-                out.append(
-                    f"{path} is estimated as zero: in these data it explains nothing beyond the other parts of V."
-                )
-            elif mark == "at its bound":
-                out.append(f"{path} is estimated at its bound: the likelihood rises towards it.")
-            elif mark:
-                out.append(f"{path} cannot be estimated: these data say nothing about it.")
+            if mark:
+                marked.setdefault(UNKNOWN if mark == "no variance" else mark, []).append(path)
+        out += [mark_sentence(mark, paths) for mark, paths in marked.items()]
         return tuple(out)
 
     def variance_components(self) -> pd.DataFrame:
-        """Parameters of the tree, a row each: group is the first step of the path, name1 the rest."""
-        natural, tree = self._natural, self._structure.tree
-        errors = dict(zip(natural.names, np.sqrt(np.diag(natural.covariance)), strict=True))
-        bounds = dict(zip(natural.names, natural.bounds, strict=True))
-        shares = self._shares()
-        rows = []
-        for path, p in tree.parameters.items():
-            group, _, rest = path.rpartition("/")[0].partition("/")
-            value = self.parameters[path]
-            rows.append(
-                {
-                    "group": group or "V",
-                    "structure": self._addends[group].title if group in self._addends else tree.title,
-                    "name1": "/".join(s for s in (rest, p.name) if s),
-                    "name2": "",
-                    "kind": p.kind,
-                    "estimate": value,
-                    "std_error": errors.get(path, np.nan),
-                    "std_dev": math.sqrt(value) if p.kind.endswith("variance") and value >= 0 else np.nan,
-                    "percent": shares.get(path, np.nan),
-                    "bound": "held" if p.fixed else bounds.get(path, ""),
-                }
-            )
-        return pd.DataFrame(rows)
+        """Parameters of the tree, a row each: group is the part of V, name1 the rest of the path."""
+        return component_rows(self._structure.root, self.parameters, self._natural, self._matrices)
 
-    def _shares(self) -> dict[str, float]:
-        """Share of the average row's variance, of the parts that have one parameter and scale with it."""
-        total = float(self._matrices[""].diagonal().mean())
-        out = {}
-        for name, node in self._addends.items():
-            own = [path for path in self.parameters if path.startswith(f"{name}/")]
-            variances = [path for path in own if self._structure.tree.parameters[path].kind == "variance"]
-            if isinstance(self._structure.tree, Sum) and len(variances) == 1 and node is not None:
-                out[variances[0]] = 100 * float(self._matrices[name].diagonal().mean()) / total
-        return out
+    def effective_dimensions(self) -> pd.DataFrame:
+        """How many effects' worth of the data each part of V explains: term, effects, dimension; they add up to n."""
+        at: Any = self.estimates.at
+        return dimension_rows(self._structure.root, self._matrices, at.projection, self.rank)
+
+    @property
+    def matrices(self) -> FittedMatrices:
+        """A tree has its nodes' matrices instead."""
+        raise ModelError(
+            "A tree built by hand has no table of structures.", hint='Ask for a node: fit.variance_matrix("gen/G").'
+        )
 
     def variance_matrix(self, term: str = "", correlation: bool = False) -> pd.DataFrame:
         """A node's matrix at the estimates, by its path in the tree (``"gen"``, ``"gen/G"``); V itself for ``""``."""
         if term not in self._matrices:
-            raise ModelError(f"*{term}* is no node of this tree.", hint=did_you_mean(term, list(self._matrices)))
-        matrix = pd.DataFrame(self._matrices[term].numpy())
+            raise ModelError(
+                f"*{term}* is no node of this tree.",
+                hint=did_you_mean(term, list(self._matrices)).replace("columns", "nodes"),
+            )
+        name, _, step = term.rpartition("/")
+        above = self._addends.get(name)
+        z = above.operands["Z"] if isinstance(above, Propagated) and step == "G" else None
+        names = list(z.levels) if isinstance(z, Dummy) else [str(i + 1) for i in range(len(self._matrices[term]))]
+        matrix = labelled(self._matrices[term], names)
         return correlation_matrix(matrix) if correlation else matrix
 
     def random_effects(self, term: str | None = None, level: float = 0.95) -> pd.DataFrame:
         """BLUPs u^ = G Z'P y of a part Z G Z', with Var[u | y] = G - G Z'V^-1 Z G at the estimated b."""
         name = self.random_terms[self._position(term)]
         at: Any = self.estimates.at
-        z, g = self._matrices[f"{name}/Z"], self._matrices[f"{name}/G"]
+        z, g = (self._matrices[f"{name}/{step}" if name else step] for step in ("Z", "G"))
         zg = z @ g
         blup = zg.T @ at.project(self._model.centred[:, None])
         conditional = g - zg.T @ at.v_inverse @ zg
         prediction = g - zg.T @ at.project(zg)
         node = self._addends[name].operands["Z"]
-        levels = getattr(node, "levels", None) or [str(i + 1) for i in range(z.shape[1])]
+        levels = node.levels if isinstance(node, Dummy) else [str(i + 1) for i in range(z.shape[1])]
         return blup_frame(
             np.array([str(v) for v in levels], dtype=object),
             np.full(len(levels), "(Intercept)", dtype=object),

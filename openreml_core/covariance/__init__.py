@@ -50,7 +50,7 @@ from openreml_core.covariance.spatial import Exponential, Gaussian, Matern, Sphe
 from openreml_core.covariance.structure import NaturalParameter, Structure
 from openreml_core.covariance.structure_leaf import as_matrix
 from openreml_core.covariance.symmetric import Equicorrelation, Independent
-from openreml_core.covariance.whole import WholeCovariance
+from openreml_core.covariance.whole import TreeStructure, WholeCovariance
 
 __all__ = [
     "AR1",
@@ -102,6 +102,7 @@ __all__ = [
     "Sum",
     "Toeplitz",
     "Transpose",
+    "TreeStructure",
     "Unconstrained",
     "Unstructured",
     "WholeCovariance",

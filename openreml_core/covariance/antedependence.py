@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from openreml_core.covariance.structure import NaturalParameter, Structure
+from openreml_core.errors import StructureError
 
 
 class Antedependence(Structure):
@@ -29,7 +30,7 @@ class Antedependence(Structure):
     def __init__(self, names: Sequence[str] | int, order: int = 1) -> None:
         super().__init__(names)
         if not 1 <= order < max(len(self.names), 2):
-            raise ValueError(f"order {order} for {len(self.names)} levels")
+            raise StructureError(f"order {order} for {len(self.names)} levels")
         pairs = [(a, a - h) for a in range(self.size) for h in range(1, order + 1) if a - h >= 0]
         self.rows = torch.tensor([a for a, _ in pairs], dtype=torch.int64)
         self.columns = torch.tensor([b for _, b in pairs], dtype=torch.int64)

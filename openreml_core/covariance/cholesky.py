@@ -196,13 +196,12 @@ def semidefinite_factor(sigma: Tensor) -> Tensor:
     ValueError
         When Sigma is not positive semidefinite.
     """
-    k = sigma.shape[0]
-    factor = torch.zeros_like(sigma)
-    for j in range(k):
-        left = sigma[j:, j] - factor[j:, :j] @ factor[j, :j]
-        pivot, tiny = float(left[0]), 1e-12 * float(sigma[j, j].abs()) + 1e-300
-        if pivot > tiny:
-            factor[j:, j] = left / pivot**0.5
-        elif pivot < -1e4 * tiny:
+    columns: list[Tensor] = []
+    for j in range(sigma.shape[0]):
+        left = sigma[:, j] - sum((c * c[j] for c in columns), torch.zeros_like(sigma[:, j]))
+        below = torch.arange(len(left)) >= j
+        pivot, tiny = float(left[j].detach()), 1e-12 * float(sigma[j, j].detach().abs()) + 1e-300
+        if pivot < -1e4 * tiny:
             raise ValueError(f"the matrix is not positive semidefinite (row {j + 1})")
-    return factor
+        columns.append(torch.where(below, left, 0.0) / left[j].sqrt() if pivot > tiny else torch.zeros_like(left))
+    return torch.stack(columns, dim=1)

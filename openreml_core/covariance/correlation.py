@@ -18,12 +18,13 @@ import torch
 from torch import Tensor
 
 from openreml_core.covariance.structure import reverse_curvature
+from openreml_core.covariance.treelike import Treelike
 
 #: How near a correlation may come to its bound while the search runs.
 EDGE = 1e-7
 
 
-class Correlation(ABC):
+class Correlation(Treelike, ABC):
     """A correlation matrix C(rho), (k, k).
 
     Parameters

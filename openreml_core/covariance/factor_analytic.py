@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from openreml_core.covariance.structure import NaturalParameter, Structure
+from openreml_core.errors import StructureError
 
 
 class FactorAnalytic(Structure):
@@ -30,7 +31,7 @@ class FactorAnalytic(Structure):
     def __init__(self, names: Sequence[str] | int, factors: int = 1, *, reduced: bool = False) -> None:
         super().__init__(names)
         if not 1 <= factors <= len(self.names):
-            raise ValueError(f"{factors} factors for {len(self.names)} effects")
+            raise StructureError(f"{factors} factors for {len(self.names)} effects")
         pairs = [(a, f) for f in range(factors) for a in range(f, self.size)]
         self.rows, self.columns = (torch.tensor(x) for x in zip(*pairs, strict=True))
         self.factors, self.reduced = factors, reduced

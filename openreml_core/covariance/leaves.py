@@ -28,6 +28,7 @@ from openreml_core.covariance.structure import labels_of
 from openreml_core.covariance.structure_leaf import as_matrix
 from openreml_core.covariance.transforms import Identity as Same
 from openreml_core.covariance.transforms import Transform
+from openreml_core.design.columns import as_factor
 from openreml_core.errors import DataError, ModelError
 
 
@@ -71,9 +72,9 @@ class Scaled(Matrix):
     def __init__(self, what: Any, sigma2: float | None = None, *, transform: Transform | None = None) -> None:
         plain = isinstance(what, int | np.integer) or _is_factor(what)
         self.plain = plain
-        operands = {} if plain else {"1": as_matrix(what)}
+        operands = {} if plain else {"0": as_matrix(what)}
         k = size_of(what) if plain else 0
-        super().__init__((k, k) if plain else operands["1"].shape, [variance(value=sigma2)], operands)
+        super().__init__((k, k) if plain else operands["0"].shape, [variance(value=sigma2)], operands)
         if transform is not None:
             self.set("sigma2", transform=transform)
 
@@ -135,6 +136,7 @@ class _Elements(Matrix):
     has_manual = True
 
     def __init__(self, shape: tuple[int, int], places: Sequence[tuple[int, int]], values: Any, mirrored: bool) -> None:
+        kinds = ("variance", "covariance") if mirrored else ("root", "root")
         start = np.eye(*shape) if values is None else np.asarray(values, dtype=float)
         if start.shape != shape:
             raise ModelError(
@@ -147,7 +149,7 @@ class _Elements(Matrix):
         self.mirrored = mirrored
         own = [
             Parameter(
-                f"{a + 1},{b + 1}", float(start[a, b]), Same(), "variance" if mirrored and a == b else "element",
+                f"{a + 1},{b + 1}", float(start[a, b]), Same(), kinds[0] if a == b else kinds[1],
                 given=values is not None,
             )
             for a, b in places
@@ -304,6 +306,8 @@ class Function(Matrix):
         try:
             out = self.function(values)
         except Exception as error:
+            if shape is not None and isinstance(error, ArithmeticError | torch.linalg.LinAlgError):
+                return torch.full(shape, torch.nan, dtype=torch.float64)  # it has no value there
             raise ModelError(f"{name} failed: {error}", hint="It takes one tensor of natural values.") from error
         if not isinstance(out, Tensor) or out.ndim != 2 or (shape is not None and tuple(out.shape) != tuple(shape)):
             got = f"a tensor of shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
@@ -313,19 +317,7 @@ class Function(Matrix):
         return out.to(torch.float64)
 
     def of(self, values: Tensor, operands: Sequence[Tensor]) -> Tensor:
-        out = self._call(values, self.shape)
-        bad = (
-            int((~torch.isfinite(out.detach())).sum())
-            if not torch._C._functorch.is_functorch_wrapped_tensor(out)
-            else 0
-        )
-        if bad:
-            name = getattr(self.function, "__name__", "the function")
-            raise ModelError(
-                f"{bad} of {out.numel()} elements that {name} gave are not numbers.",
-                hint="Look at its domain and bounds.",
-            )
-        return out
+        return self._call(values, self.shape)
 
     def own_derivatives(self, free: Tensor, operands: Sequence[Tensor]) -> Iterator[Tensor]:
         assert self._slopes is not None
@@ -341,18 +333,15 @@ def _is_factor(what: Any) -> bool:
 
 
 def _coded(column: Any, place: int) -> tuple[np.ndarray, list[str]]:
-    """Codes and levels of a column: categories in their order, other labels sorted."""
+    """Codes and levels of a column: categories in their order, numbers by size, text by the alphabet."""
     series = pd.Series(column).reset_index(drop=True)
     if series.isna().any():
         raise DataError(
             f"Factor {place + 1} of Dummy has no label in row {int(np.flatnonzero(series.isna())[0]) + 1}.",
             hint="Leave such rows out of y, X and every factor.",
         )
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        used = series.cat.remove_unused_categories()
-        return used.cat.codes.to_numpy(np.int64), [str(v) for v in used.cat.categories]
-    codes, levels = pd.factorize(series, sort=True)
-    return codes.astype(np.int64), [str(v) for v in levels]
+    factor = as_factor(series)
+    return factor.codes, list(factor.levels)
 
 
 __all__ = [

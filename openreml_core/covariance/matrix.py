@@ -3,8 +3,9 @@
     V = Sum(gen=Propagated(Dummy(gen), Scaled(24)), residual=Scaled(72))
 
 Every node is a :class:`Matrix`: a shape, parameters of its own, operands below it, and ``of(values, operands)``, its value.
-A parameter is named by its path, ``gen/sigma2``, which leaves out the steps where only one operand carries parameters; what
-people read is its natural value, what the optimiser moves is its free
+A parameter is named by its path, ``block/1/sigma2``: the operands from the top down, by name or by place from 0 on. The
+single operand of a node and the G of Z G Z' add no step. Where a path is asked for, steps may be left out as long as one
+parameter answers (``block/sigma2``). What people read is a parameter's natural value, what the optimiser moves its free
 one, natural = transform(free). A node that stands in two places has one set of parameters.
 
 Derivatives are never held as n x n x m arrays: ``derivatives`` gives one matrix after the other (a node's own formula where it
@@ -14,15 +15,15 @@ has one, forward-mode autograd where not), ``gradient`` pairs them all with one 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from openreml_core.covariance import walks
-from openreml_core.covariance.parameters import Parameter, number
+from openreml_core.covariance import slopes, walks
+from openreml_core.covariance.parameters import ByPath, Parameter, resolve
+from openreml_core.covariance.searched import Searched
 from openreml_core.covariance.structure import along, forward_derivatives, reverse_curvature, reverse_gradient
 from openreml_core.covariance.transforms import Transform
 from openreml_core.errors import ModelError, did_you_mean
@@ -30,7 +31,7 @@ from openreml_core.errors import ModelError, did_you_mean
 MANUAL, AUTOMATIC = "manual", "automatic"
 
 
-class Matrix(ABC):
+class Matrix(Searched, ABC):
     """A matrix that parameters carry.
 
     Parameters
@@ -80,6 +81,10 @@ class Matrix(ABC):
         """d of / d own free parameters, by formula; only where ``has_manual``."""
         raise NotImplementedError
 
+    def own_natural_derivatives(self, free: Tensor, operands: Sequence[Tensor]) -> Iterator[Tensor]:
+        """d of / d own natural values, by forward-mode autograd unless the node knows better."""
+        return forward_derivatives(lambda natural: self.of(natural, operands), self.own_natural(free))
+
     def push(self, free: Tensor, operands: Sequence[Tensor], which: int, tangent: Tensor) -> Tensor:
         """The node's change with operand ``which`` changing by ``tangent``; by forward-mode autograd unless it knows better."""
 
@@ -115,9 +120,9 @@ class Matrix(ABC):
     def _carries(self) -> bool:
         return bool(self._own) or any(o._carries for o in self.operands.values())
 
-    def unnamed(self, operand: str) -> bool:
-        """Whether an operand has no name of the user's."""
-        return operand.isdigit()
+    def silent(self, operand: str) -> bool:
+        """Whether an operand that alone carries parameters adds no step to their paths."""
+        return len(self.operands) == 1
 
     @property
     def title(self) -> str:
@@ -127,7 +132,7 @@ class Matrix(ABC):
     @property
     def parameters(self) -> dict[str, Parameter]:
         """Every parameter of the tree by path."""
-        return {path: node._own[i] for path, node, i in self._listed()}
+        return ByPath((path, node._own[i]) for path, node, i in self._listed())
 
     @property
     def free_names(self) -> tuple[str, ...]:
@@ -144,10 +149,12 @@ class Matrix(ABC):
         path: str,
         *,
         value: float | None = None,
+        start: float | None = None,
         fixed: bool | None = None,
         transform: Transform | None = None,
         lower: float | None = None,
         upper: float | None = None,
+        derivative: str | None = None,
     ) -> Matrix:
         """Change one parameter, or all whose path begins with ``path`` where it ends in a slash. Changes the tree itself.
 
@@ -155,12 +162,14 @@ class Matrix(ABC):
         ----------
         path : str
             ``"gen/sigma2"``; ``"random/"`` for everything below ``random``; ``""`` for everything.
-        value : float, optional
-            Natural value to start from, or to keep.
+        value, start : float, optional
+            Natural value to start from, or to keep; two words for one thing.
         fixed : bool, optional
         transform : Transform, optional
         lower, upper : float, optional
             Bounds of the natural value.
+        derivative : {"manual", "automatic"}, optional
+            By the nodes' own formulas where they have one, or by autograd; for the nodes that own the parameters.
 
         Returns
         -------
@@ -172,30 +181,32 @@ class Matrix(ABC):
         ModelError
             An unknown path, or a value that the transform or the bounds do not allow.
         """
-        whole = path == "" or path.endswith("/")
-        found = [(p, node, i) for p, node, i in self._listed() if (p.startswith(path) if whole else p == path)]
-        if not found:
-            raise self._unknown(path)
-        for name, node, i in found:
-            p = node._own[i]
-            if transform is not None:
-                p = replace(p, transform=transform)
-            if value is not None:
-                p = replace(p, value=number(name, value), given=True)
-            p = replace(
-                p,
-                fixed=p.fixed if fixed is None else bool(fixed),
-                lower=p.lower if lower is None else float(lower),
-                upper=p.upper if upper is None else float(upper),
-            )
-            if not p.lower <= p.value <= p.upper:
-                raise ModelError(
-                    f"{name} = {p.value:g} is not between its bounds {p.lower:g} and {p.upper:g}.",
-                    hint="Set value and bounds together.",
-                )
+        value = start if value is None else value
+        meant = set(self.matching(path))
+        for name, node, i in [entry for entry in self._listed() if entry[0] in meant]:
+            p = node._own[i].changed(name, value, fixed, transform, lower, upper)
             node._check(i, p, name)
             node._own[i] = p
+            if derivative is not None and (derivative != MANUAL or node.has_manual):
+                node.derivative(derivative)
         return self
+
+    def matching(self, path: str) -> list[str]:
+        """Paths of the parameters that ``path`` means: one, or all below where it ends in a slash.
+
+        Raises
+        ------
+        ModelError
+            Where there is none.
+        """
+        known = list(self.parameters)
+        if path == "" or path.endswith("/"):
+            found = [name for name in known if name.startswith(path)]
+        else:
+            found = [whole] if (whole := resolve(path, known)) is not None else []
+        if not found:
+            raise self._unknown(path)
+        return found
 
     def _check(self, place: int, parameter: Parameter, path: str) -> None:
         """Raise ModelError where a parameter of this node cannot be set like this."""
@@ -223,7 +234,7 @@ class Matrix(ABC):
 
     def natural(self, theta: Any = None) -> dict[str, float]:
         """Natural values of all parameters, fixed ones too, by path."""
-        return dict(zip(self.parameters, torch.cat(self._naturals(self.theta(theta))).tolist(), strict=True))
+        return ByPath(zip(self.parameters, torch.cat(self._naturals(self.theta(theta))).tolist(), strict=True))
 
     def _naturals(self, theta: Tensor) -> list[Tensor]:
         parts = self._parted(theta)
@@ -239,10 +250,12 @@ class Matrix(ABC):
             An unknown path, a vector of another length, or values outside their domain.
         """
         if isinstance(values, Mapping):
-            given = {path: number(path, v) for path, v in values.items()}
-            for path in given:
-                if path not in self.parameters:
+            known, given = list(self.parameters), {}
+            for path, v in values.items():
+                whole = resolve(path, known)
+                if whole is None:
                     raise self._unknown(path)
+                given[whole] = self.parameters[whole].checked(whole, v)
         elif values is not None:
             theta = torch.as_tensor(values, dtype=torch.float64).reshape(-1)
             if len(theta) != self.n_parameters:
@@ -290,8 +303,22 @@ class Matrix(ABC):
         return out
 
     def __call__(self, theta: Any = None) -> Tensor:
-        """The matrix at free values (a tensor), at natural values (a mapping), or at the defaults."""
-        return self._evaluate(self.theta(theta), {})
+        """The matrix at free values (a tensor), at natural values by path (a mapping), or at the defaults.
+
+        Raises
+        ------
+        ModelError
+            As ``theta``; and where the matrix holds what is no number, with the node that it comes from.
+        """
+        values: dict[int, Tensor] = {}
+        whole = self._evaluate(self.theta(theta), values)
+        if not bool(torch.isfinite(whole.detach()).all()):
+            raise walks.not_numbers(self, values)
+        return whole
+
+    def value(self, theta: Any = None) -> Tensor:
+        """The same by name."""
+        return self(theta)
 
     def _evaluate(self, theta: Tensor, values: dict[int, Tensor]) -> Tensor:
         """The matrix, every node's own in ``values`` by identity."""
@@ -314,46 +341,11 @@ class Matrix(ABC):
 
     def derivatives(self, theta: Any = None) -> Iterator[Tensor]:
         """d matrix / d theta, one after the other: formulas where nodes give them, forward-mode autograd elsewhere."""
-        theta = self.theta(theta)
-        values: dict[int, Tensor] = {}
-        self._evaluate(theta, values)
-        del values[id(self)]  # nobody stands on it
-        parts = self._parted(theta)
-        nothing = torch.zeros(0, dtype=torch.float64)
-        routes = walks.routes(self)
-        for node in self.nodes().values():
-            if not node._own:
-                continue
-            below = [values[id(o)] for o in node.operands.values()]
-            own = parts[id(node)]
-            if node._mode == MANUAL:
-                found = node.own_derivatives(own, below)
-            else:
-                found = forward_derivatives(_own_part(node, below), own)
-            for p in node._own:
-                tangent = next(found)
-                if not p.fixed:
-                    yield self._carried(routes[id(node)], tangent, values, parts, nothing)
-                del tangent  # before the next one takes its memory
+        return slopes.carried(self, self.theta(theta), slopes.free_tangents)
 
-    @staticmethod
-    def _carried(
-        routes: list[list[tuple[Matrix, int]]],
-        tangent: Tensor,
-        values: dict[int, Tensor],
-        parts: dict[int, Tensor],
-        nothing: Tensor,
-    ) -> Tensor:
-        """A node's change carried up to the top, along every route."""
-        total: Tensor | None = None
-        for route in routes:
-            change = tangent
-            for parent, which in route:
-                around = [values[id(o)] for o in parent.operands.values()]
-                change = parent.push(parts.get(id(parent), nothing), around, which, change)
-            total = change if total is None else total + change
-        assert total is not None
-        return total
+    def natural_derivatives(self, theta: Any = None) -> Iterator[Tensor]:
+        """d matrix / d natural value of each parameter that is not fixed."""
+        return slopes.carried(self, self.theta(theta), slopes.natural_tangents)
 
     def gradient(self, theta: Any, m: Tensor) -> Tensor:
         """<M, d matrix / d theta>, by one reverse sweep."""
@@ -384,7 +376,3 @@ class Matrix(ABC):
 
     def __repr__(self) -> str:
         return walks.printed(self)
-
-
-def _own_part(node: Matrix, below: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda free: node.of_free(free, below)

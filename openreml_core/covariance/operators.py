@@ -30,15 +30,17 @@ class Operator(Matrix):
     Parameters
     ----------
     *operands, **named
-        ``Sum(A, B)`` names them ``1``, ``2``; ``Sum(gen=A, residual=B)`` as they are called.
+        ``Sum(A, B)`` names them ``0``, ``1``; ``Sum(gen=A, residual=B)`` as they are called.
+    derivative : {"manual", "automatic"}, optional
+        How the node passes a change on: by its own formula (the default) or by autograd.
     """
 
     has_manual = True
     least = 1
 
-    def __init__(self, *operands: Any, **named: Any) -> None:
+    def __init__(self, *operands: Any, derivative: str | None = None, **named: Any) -> None:
         self_name = type(self).__name__
-        held = {str(i + 1): as_matrix(o) for i, o in enumerate(operands)}
+        held = {str(i): as_matrix(o) for i, o in enumerate(operands)}
         held |= {name: as_matrix(o) for name, o in named.items()}
         if len(held) < self.least:
             raise ModelError(
@@ -50,6 +52,8 @@ class Operator(Matrix):
                     f"The name {name!r} holds a slash, which parts the steps of a path.", hint="Rename it."
                 )
         super().__init__(self._shape(held), (), held)
+        if derivative is not None:
+            self.derivative(derivative)
 
     def _shape(self, operands: dict[str, Matrix]) -> tuple[int, int]:
         raise NotImplementedError
@@ -170,7 +174,7 @@ class Propagated(Operator):
     def __init__(self, z: Any, g: Any) -> None:
         super().__init__(Z=z, G=g)
 
-    def unnamed(self, operand: str) -> bool:
+    def silent(self, operand: str) -> bool:
         return True
 
     def _shape(self, operands: dict[str, Matrix]) -> tuple[int, int]:
@@ -214,7 +218,7 @@ class Gram(Operator):
         super().__init__(x)
 
     def _shape(self, operands: dict[str, Matrix]) -> tuple[int, int]:
-        rows, columns = operands["1"].shape
+        rows, columns = operands["0"].shape
         return (columns, columns) if self.kind == "xtx" else (rows, rows)
 
     def of(self, values: Tensor, operands: Sequence[Tensor]) -> Tensor:
@@ -238,7 +242,7 @@ class Transpose(_One):
     """A'."""
 
     def _shape(self, operands: dict[str, Matrix]) -> tuple[int, int]:
-        rows, columns = operands["1"].shape
+        rows, columns = operands["0"].shape
         return columns, rows
 
     def of(self, values: Tensor, operands: Sequence[Tensor]) -> Tensor:
@@ -246,19 +250,15 @@ class Transpose(_One):
 
 
 class Inverse(_One):
-    """A^-1; d A^-1 = -A^-1 dA A^-1."""
+    """A^-1, no numbers where A is singular; d A^-1 = -A^-1 dA A^-1."""
 
     def _shape(self, operands: dict[str, Matrix]) -> tuple[int, int]:
-        self._square("1", operands["1"])
-        return operands["1"].shape
+        self._square("0", operands["0"])
+        return operands["0"].shape
 
     def of(self, values: Tensor, operands: Sequence[Tensor]) -> Tensor:
-        try:
-            return torch.linalg.inv(operands[0])
-        except torch.linalg.LinAlgError:
-            raise ModelError(
-                "A matrix that is to be inverted is singular.", hint="Start its variances away from zero."
-            ) from None
+        inverse, failed = torch.linalg.inv_ex(operands[0])
+        return torch.full_like(inverse, torch.nan) if int(failed) else inverse
 
     def change(self, operands: Sequence[Tensor], which: int, tangent: Tensor) -> Tensor:
         inverse = self.of(tangent.new_zeros(0), operands)

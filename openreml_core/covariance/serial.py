@@ -10,6 +10,7 @@ on ar2.)
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -17,14 +18,24 @@ from torch import Tensor
 
 from openreml_core.covariance.correlation import Correlation
 from openreml_core.covariance.structure import labels_of
+from openreml_core.errors import ModelError
 
 
 def lags(positions: Any) -> Tensor:
-    """|t_a - t_b|, (k, k) whole numbers, of positions or of 0 to k - 1 for a number k or a factor's k levels."""
+    """|t_a - t_b|, (k, k), of whole numbers t: a tensor of them, a number k (1 to k), or a factor or list of k levels.
+
+    Levels that are whole numbers are their own positions, gaps counting; others follow each other in their order.
+    """
     if not isinstance(positions, Tensor):
-        positions = torch.arange(len(labels_of(positions)))
-    whole = positions.to(torch.int64)
-    return (whole[:, None] - whole[None, :]).abs()
+        labels = labels_of(positions)
+        whole = all(re.fullmatch(r"-?\d+", label) for label in labels)
+        positions = torch.tensor([int(label) for label in labels]) if whole else torch.arange(len(labels))
+    t = positions.to(torch.int64)
+    if not bool((t == positions).all()):
+        raise ModelError(
+            f"Positions {positions.tolist()} are no whole numbers.", hint="Choose Exponential for positions in between."
+        )
+    return (t[:, None] - t[None, :]).abs()
 
 
 class AR1(Correlation):
@@ -32,8 +43,8 @@ class AR1(Correlation):
 
     Parameters
     ----------
-    positions : Tensor of shape (k,), int or factor
-        Whole numbers, of which only the differences matter; or how many there are, one after the other.
+    positions : Tensor of shape (k,), int, factor or list
+        Whole numbers, of which only the differences matter; how many there are; or levels that hold or have an order.
 
     Examples
     --------

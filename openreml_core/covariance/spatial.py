@@ -3,7 +3,8 @@
     exp      exp(-t)
     gau      exp(-t^2)
     sph      1 - 1.5 t + 0.5 t^3   for t < 1, else 0
-    matern   nu = 1/2: exp(-a);  3/2: (1 + a) exp(-a);  5/2: (1 + a + a^2/3) exp(-a),   a = sqrt(2 nu) t
+    matern   2^(1 - nu) / Gamma(nu) a^nu K_nu(a),   a = sqrt(2 nu) t
+             nu = 1/2: exp(-a);  3/2: (1 + a) exp(-a);  5/2: (1 + a + a^2/3) exp(-a)
 
 With ``aniso=True`` every coordinate has a range of its own: t^2 = sum_c (d_c / r_c)^2. With q = t^2 and s_c = d_c^2,
 
@@ -18,6 +19,7 @@ matters to contrasts, and the likelihood may rise without end along that ridge (
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import Any
 
@@ -25,12 +27,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openreml_core.covariance.bessel import power_bessel
 from openreml_core.covariance.correlation import Correlation
+from openreml_core.errors import StructureError
 
 #: Squared distances are told apart to this many digits of the largest.
 DIGITS = 12
 #: Where ranges end, in units of the longest distance, for power = 1.
 END = 1e5
+#: Smoothness for which Matern's needs no Bessel function.
+SIMPLE = (0.5, 1.5, 2.5)
 
 
 class Spatial(Correlation):
@@ -163,31 +169,42 @@ class Spherical(Spatial):
 
 
 class Matern(Spatial):
-    """Matern's with nu = 1/2, 3/2 or 5/2."""
+    """Matern's, of smoothness nu > 0; without Bessel functions for nu = 1/2, 3/2 and 5/2."""
 
     keyword = "matern"
 
     def __init__(self, positions: Any, *, nu: float = 1.5, aniso: bool = False) -> None:
-        if nu not in (0.5, 1.5, 2.5):
-            raise ValueError("nu is 0.5, 1.5 or 2.5")
+        if not 0 < nu < math.inf:
+            raise StructureError(f"nu is {nu:g}, not above zero")
         super().__init__(positions, aniso=aniso)
-        self.nu = nu
-        self.power = 1.0 if nu == 0.5 else 2.0
+        self.nu = float(nu)
+        self.power = min(max(2 * self.nu, 0.5), 2.0)
 
     def _a(self, q: Tensor) -> Tensor:
         return (2 * self.nu * _apart(q)).sqrt()
 
+    def _bessel(self, a: Tensor, less: int) -> Tensor:
+        """2^(1 - nu) / Gamma(nu) a^(nu - less) K_(nu - less)(a); dq/da = a / nu brings each derivative in q down to the next."""
+        return math.exp((1 - self.nu) * math.log(2) - math.lgamma(self.nu)) * power_bessel(a, self.nu - less)
+
     def of(self, q: Tensor) -> Tensor:
-        a = torch.where(q > 0, self._a(q), 0.0)
+        a = self._a(q)
+        if self.nu not in SIMPLE:
+            return torch.where(q > 0, self._bessel(a, 0), 1.0)
+        a = torch.where(q > 0, a, 0.0)
         rest = {0.5: torch.ones_like(a), 1.5: 1 + a, 2.5: 1 + a + a.square() / 3}[self.nu]
         return rest * torch.exp(-a)
 
     def first(self, q: Tensor) -> Tensor:
         a = self._a(q)
+        if self.nu not in SIMPLE:
+            return -self.nu * self._bessel(a, 1)
         rest = {0.5: -0.5 / a, 1.5: torch.full_like(a, -1.5), 2.5: -5 / 6 * (1 + a)}[self.nu]
         return rest * torch.exp(-a)
 
     def second(self, q: Tensor) -> Tensor:
         a = self._a(q)
+        if self.nu not in SIMPLE:
+            return self.nu**2 * self._bessel(a, 2)
         rest = {0.5: (1 + a) / (4 * a**3), 1.5: 2.25 / a, 2.5: torch.full_like(a, 25 / 12)}[self.nu]
         return rest * torch.exp(-a)

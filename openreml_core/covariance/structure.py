@@ -25,6 +25,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from openreml_core.covariance.treelike import Treelike
+from openreml_core.design.columns import as_factor, level_text
 from openreml_core.errors import ModelError
 
 
@@ -56,7 +58,7 @@ class NaturalParameter:
         return (0.5 if self.kind == "loading" else 1.0) if self.scales else 0.0
 
 
-class Structure(ABC):
+class Structure(Treelike, ABC):
     """A covariance matrix Sigma(theta) of named effects.
 
     Parameters
@@ -182,12 +184,16 @@ def labels_of(size: Any) -> tuple[str, ...]:
             raise ModelError(f"A size of {size} makes no matrix.", hint="Give a whole number from 1 on.")
         return tuple(str(i + 1) for i in range(size))
     if isinstance(size, pd.Series | pd.Categorical | np.ndarray):
-        column = pd.Series(size).dropna()
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            return tuple(str(v) for v in column.cat.remove_unused_categories().cat.categories)
-        return tuple(str(v) for v in sorted(column.unique()))
+        return as_factor(pd.Series(size)).levels
     if isinstance(size, Sequence) and not isinstance(size, str):
-        return tuple(str(v) for v in size)
+        names = tuple(level_text(v) for v in size)
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ModelError(
+                f"The name {twice!r} stands twice.",
+                hint="A factor is given as a table's column, whose levels are counted.",
+            )
+        return names
     raise ModelError(f"{size!r} is no size.", hint="Give a number, the names of the rows, or a factor.")
 
 
@@ -231,4 +237,15 @@ def reverse_curvature(function: Callable[[Tensor], Tensor], theta: Tensor, m: Te
     rows = [
         torch.autograd.grad(s, leaf, retain_graph=True, allow_unused=True, materialize_grads=True)[0] for s in slope
     ]
+    return torch.stack(rows)
+
+
+def jacobian(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """d function / dx of a short vector, (outputs, len(x)); a reverse sweep for each output."""
+    leaf = x.detach().requires_grad_()
+    value = function(leaf)
+    if not value.requires_grad:
+        return x.new_zeros(len(value), len(x))
+    rows = [torch.autograd.grad(v, leaf, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
+            if v.requires_grad else torch.zeros_like(x) for v in value]  # fmt: skip
     return torch.stack(rows)

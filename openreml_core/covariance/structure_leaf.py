@@ -15,20 +15,25 @@ from torch import Tensor
 from openreml_core.covariance.constant import Constant
 from openreml_core.covariance.correlation import Correlation
 from openreml_core.covariance.matrix import Matrix
-from openreml_core.covariance.parameters import Parameter, default_transform
-from openreml_core.covariance.structure import Structure
+from openreml_core.covariance.parameters import Parameter, default_transform, is_variance
+from openreml_core.covariance.structure import Structure, jacobian
+from openreml_core.covariance.transforms import Identity
 from openreml_core.errors import ModelError
 
 
 def as_matrix(what: Any) -> Matrix:
-    """A node of a tree: nodes as they are, structures and correlations as leaves, tensors and arrays as constants."""
+    """A node of a tree: nodes as they are, structures and correlations as leaves, tensors and arrays as constants.
+
+    A structure has one leaf: in two places of a tree it has one set of parameters, as any node has.
+    """
     if isinstance(what, Matrix):
         return what
-    if isinstance(what, Structure):
-        return StructureLeaf(what)
-    if isinstance(what, Correlation):
-        return CorrelationLeaf(what)
-    return Constant(what)
+    if not isinstance(what, Structure | Correlation):
+        return Constant(what)
+    if what.leaf is None:
+        what.leaf = StructureLeaf(what) if isinstance(what, Structure) else CorrelationLeaf(what)
+    leaf: Matrix = what.leaf
+    return leaf
 
 
 class _Leaf(Matrix):
@@ -56,7 +61,7 @@ class StructureLeaf(_Leaf):
         values = structure.natural_values(start).tolist()
         own = []
         for i, (q, value) in enumerate(zip(structure.natural, values, strict=True)):
-            bounded = (float(low[i]), float(high[i])) if not q.kind.endswith("variance") else (0.0, float("inf"))
+            bounded = (float(low[i]), float(high[i])) if not is_variance(q.kind) else (0.0, float("inf"))
             pair = ",".join(n for n in (q.name1, q.name2) if n)
             name = q.label or (f"{q.kind}({pair})" if pair else q.kind)
             own.append(Parameter(name.replace("/", "|"), value, default_transform(q.kind), q.kind, *bounded))
@@ -100,10 +105,31 @@ class StructureLeaf(_Leaf):
         if not self._changed:
             yield from self.structure.derivatives(free)
             return
-        inner = self.structure.from_natural(self.own_natural(free))
         slopes = [p.transform.derivative(x) for p, x in zip(self._own, free, strict=True)]
-        for slope, d in zip(slopes, self.structure.natural_derivatives(inner), strict=True):
+        for slope, d in zip(slopes, self.own_natural_derivatives(free, operands), strict=True):
             yield slope * d
+
+    def own_natural_derivatives(self, free: Tensor, operands: Sequence[Tensor]) -> Iterator[Tensor]:
+        inner = self.structure.from_natural(self.own_natural(free)) if self._changed else free
+        return self.structure.natural_derivatives(inner)
+
+    def _scale(self, start: Tensor) -> Tensor:
+        """Standard deviations (k,) that are typical of the structure, given where it starts."""
+        deviations = self.structure.matrix(start).diagonal().clamp_min(0).sqrt()
+        return torch.where(deviations > 0, deviations, deviations.max().clamp_min(1e-150))
+
+    def own_sizes(self, start: Tensor) -> Tensor:
+        return super().own_sizes(start) if self._changed else self.structure.typical(self._scale(start))
+
+    def own_marks(self, free: Tensor, start: Tensor, tolerance: float) -> list[str]:
+        if self._changed:
+            return super().own_marks(free, start, tolerance)
+        return list(self.structure.boundary(free, self._scale(start), tolerance))
+
+    def own_settled(self, free: Tensor, start: Tensor, tolerance: float) -> Tensor:
+        if self._changed:
+            return super().own_settled(free, start, tolerance)
+        return self.structure.settle(free, self._scale(start), tolerance)
 
 
 class CorrelationLeaf(_Leaf):
@@ -131,6 +157,12 @@ class CorrelationLeaf(_Leaf):
     def of(self, values: Tensor, operands: Sequence[Tensor]) -> Tensor:
         return self.correlation.matrix(values)
 
+    def own_sizes(self, start: Tensor) -> Tensor:
+        sizes = zip(self._own, super().own_sizes(start), self.correlation.typical(), strict=True)
+        return torch.stack(
+            [t if isinstance(p.transform, Identity) else s for p, s, t in sizes] or [start.new_zeros(())]
+        )[: len(self._own)]
+
     def own_derivatives(self, free: Tensor, operands: Sequence[Tensor]) -> Iterator[Tensor]:
         values = self.own_natural(free)
         slopes = [p.transform.derivative(x) for p, x in zip(self._own, free, strict=True)]
@@ -141,5 +173,5 @@ class CorrelationLeaf(_Leaf):
 def _one_by_one(structure: Structure) -> bool:
     """Whether each natural parameter depends on one free parameter alone."""
     theta = structure.start(torch.ones(structure.size, dtype=torch.float64)) + 0.1
-    jacobian = torch.func.jacfwd(structure.natural_values)(theta)
-    return bool(((jacobian != 0) == torch.eye(len(theta), dtype=torch.bool)).all())
+    slopes = jacobian(structure.natural_values, theta)
+    return bool(((slopes != 0) == torch.eye(len(theta), dtype=torch.bool)).all())

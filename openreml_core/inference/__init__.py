@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from openreml_core.inference.blups import blup_frame, blup_table
 from openreml_core.inference.coefficients import DDF, coefficient_table, covariance_table
-from openreml_core.inference.components import NaturalEstimates, component_table, natural_estimates
+from openreml_core.inference.components import UNKNOWN, NaturalEstimates, component_table, natural_estimates
 from openreml_core.inference.dimensions import dimension_table
 from openreml_core.inference.few_rows import correlation_matrix, labelled, rows_covariance, telling_rows
 from openreml_core.inference.matrices import FittedMatrices
 
 __all__ = [
     "DDF",
+    "UNKNOWN",
     "FittedMatrices",
     "NaturalEstimates",
     "blup_frame",

@@ -4,6 +4,7 @@
 
 The interval and ``std_error`` are conditional on b (lme4's conditional variance); ``reliability`` is
 1 - Var[u^ - u] / Var[u], b's uncertainty in it (Mrode 2014, Linear Models for the Prediction of Animal Breeding Values).
+Var[u_j] is K_jj Sigma for level j, K_jj = 1 + F_j by pedigree.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ def blup_table(term: RandomPart, effects: RandomEffects, sigma: np.ndarray, leve
         Coverage of the interval.
     """
     q, k = effects.blup.shape
+    own = np.ones(q) if term.kernel is None else term.kernel.diagonal().numpy()
     table = blup_frame(
         np.repeat(np.array(term.levels, dtype=object), k),
         np.tile(np.array(term.structure.names, dtype=object), q),
         effects.blup.numpy().reshape(-1),
         effects.conditional.diagonal(dim1=1, dim2=2).numpy().reshape(-1),
         effects.prediction.diagonal(dim1=1, dim2=2).numpy().reshape(-1),
-        np.tile(np.diag(sigma), q),
+        np.outer(own, np.diag(sigma)).reshape(-1),
         level,
     )
     return table[term.occurs.reshape(-1).numpy()].reset_index(drop=True) if isinstance(term, PlacedTerm) else table

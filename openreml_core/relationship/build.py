@@ -1,4 +1,4 @@
-"""From a pedigree, markers or a labelled matrix to K over the levels of a random term."""
+"""From a pedigree, markers, a labelled matrix or its inverse to K over the levels of a random term."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from scipy import sparse
 
 from openreml_core.errors import DataError
 from openreml_core.relationship.given import read_given
+from openreml_core.relationship.inverse import read_inverse
 from openreml_core.relationship.labels import counted
 from openreml_core.relationship.markers import Markers
 from openreml_core.relationship.matrix import Relationship
-from openreml_core.relationship.pedigree import Pedigree
+from openreml_core.relationship.pedigree import LabelledInverse, Pedigree
 from openreml_core.relationship.positive import FLOOR, make_positive
 
 #: A pedigree with more individuals is cut down to the levels and their ancestors; K is dense.
@@ -21,7 +22,7 @@ MOST = 10_000
 
 
 def relationship_matrix(
-    value: pd.DataFrame | Pedigree | Markers,
+    value: pd.DataFrame | Pedigree | Markers | LabelledInverse,
     levels: Sequence[str] = (),
     *,
     absent: str = "error",
@@ -32,7 +33,7 @@ def relationship_matrix(
 
     Parameters
     ----------
-    value : DataFrame, Pedigree or Markers
+    value : DataFrame, Pedigree, Markers or LabelledInverse
         A square table with names on both sides, or what K is computed from.
     levels : sequence of str
         The levels that occur in the data, in their order.
@@ -71,9 +72,16 @@ def relationship_matrix(
         labels, given = read_given(value)
         matrix, notices = make_positive(given, repair, weight)
         found = Relationship(labels, matrix, None, notices)
+    elif isinstance(value, LabelledInverse):
+        if len(value.labels) > MOST:
+            raise DataError(
+                f"The inverse has {len(value.labels):,} rows; a relationship matrix can have {MOST:,}.",
+                hint="Give the pedigree, of which only the levels of the data and their ancestors are kept.",
+            )
+        found = read_inverse(value)
     else:
         raise DataError(
-            f"A relationship is a labelled DataFrame, a Pedigree or Markers, not a {type(value).__name__}.",
+            f"A relationship is a labelled DataFrame, a Pedigree, Markers or a LabelledInverse, not a {type(value).__name__}.",
             hint="Give pandas.DataFrame(K, index=names, columns=names).",
         )
     if absent == "unrelated":

@@ -48,7 +48,8 @@ class Relationship:
             raise DataError(
                 f"{'A level' if one else f'{len(absent):,} levels'} of the data {'has' if one else 'have'} no row in the "
                 f"relationship matrix: {a_few(absent)}.",
-                hint="Add them to the relationships, correct their spelling, or leave their rows out of the data.",
+                hint="Add them to the relationships, correct their spelling, or take them as related to none: "
+                'relationship_matrix(..., absent="unrelated").',
             )
         first = [place[level] for level in dict.fromkeys(levels)]
         taken = set(first)

@@ -8,12 +8,14 @@ from the best points.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from openreml_core.covariance import TreeStructure
 from openreml_core.engines import Engine, Evaluation, NotPositiveDefinite
 
 #: Sizes of a term's effects that are tried, relative to the residual's.
@@ -38,23 +40,36 @@ def collapsed(engine: Engine, at: Evaluation, free: np.ndarray) -> list[int]:
 def other_starts(engine: Engine, at: Evaluation, free: np.ndarray) -> list[Tensor]:
     """The most promising points of the grid, best first; none where no variance is at zero."""
     model = engine.model
-    zero = collapsed(engine, at, free)
-    if not zero:
-        return []
-    count = len(model.terms)
-    if count <= 3 and model.n <= MANY_ROWS:
-        grid = list(product(SIZES, repeat=count))
-    else:
-        grid = [tuple(size if i == z else 1.0 for i in range(count)) for z in zero for size in SIZES]
+    thetas = _grid(engine, at, free) if model.terms else _of_trees(engine, at)
     found: list[tuple[float, int, Tensor]] = []
-    for number, sizes in enumerate(grid):
-        parts = []
-        for i, component in enumerate(model.components):
-            size = sizes[i] if i < count else 1.0
-            parts.append(component.structure.start(component.scale * model.unit * size))
-        theta = torch.where(torch.from_numpy(free), model.join(parts), at.theta)
+    for number, theta in enumerate(thetas):
         try:
             found.append((engine.criterion(theta), number, theta))
         except NotPositiveDefinite:
             continue
     return [theta for _, _, theta in sorted(found, key=lambda f: f[:2])[: BEST if model.n <= MANY_ROWS else 1]]
+
+
+def _grid(engine: Engine, at: Evaluation, free: np.ndarray) -> Iterator[Tensor]:
+    """Terms' sizes in every combination, or one term at a time."""
+    model = engine.model
+    zero = collapsed(engine, at, free)
+    count = len(model.terms)
+    if count <= 3 and model.n <= MANY_ROWS:
+        grid = list(product(SIZES, repeat=count)) if zero else []
+    else:
+        grid = [tuple(size if i == z else 1.0 for i in range(count)) for z in zero for size in SIZES]
+    for sizes in grid:
+        parts = []
+        for i, component in enumerate(model.components):
+            size = sizes[i] if i < count else 1.0
+            parts.append(component.structure.start(component.scale * model.unit * size))
+        yield torch.where(torch.from_numpy(free), model.join(parts), at.theta)
+
+
+def _of_trees(engine: Engine, at: Evaluation) -> list[Tensor]:
+    """The same for a V that is built by hand."""
+    for component in engine.model.components:
+        if isinstance(component.structure, TreeStructure):
+            return component.structure.restarts(at.theta, SIZES, engine.model.n <= MANY_ROWS)
+    return []

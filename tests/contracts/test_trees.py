@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy import special
 
 from openreml_core import ModelError
 from openreml_core.covariance import (
@@ -85,6 +87,12 @@ def spherical(r: float) -> np.ndarray:
     return 1 - 1.5 * t + 0.5 * t**3
 
 
+def matern(nu: float, r: float) -> np.ndarray:
+    a = np.sqrt(2 * nu) * np.where(DISTANCE > 0, DISTANCE, 1.0) / r
+    c = 2 ** (1 - nu) / special.gamma(nu) * a**nu * special.kv(nu, a)
+    return np.where(DISTANCE > 0, c, 1.0)
+
+
 def custom(values: torch.Tensor) -> torch.Tensor:
     return torch.exp(-values[0] * torch.from_numpy(LAG).double()) + values[1] * torch.eye(3, dtype=torch.float64)
 
@@ -121,6 +129,7 @@ NODES = {
         lambda: (1 + 3**0.5 * DISTANCE / 2) * np.exp(-(3**0.5) * DISTANCE / 2),
         True,
     ),
+    "Matern 0.8": (lambda: as_matrix(Matern(PLACES, nu=0.8)), {"range": 2.0}, lambda: matern(0.8, 2.0), True),
     "Exponential aniso": (
         lambda: as_matrix(Exponential(PLACES, aniso=True)),
         {"range1": 2.0, "range2": 0.7},
@@ -194,7 +203,7 @@ NODES = {
     ),
     "Kronecker": (
         lambda: Kronecker(AR1(2), Scaled(K)),
-        {"1/rho": 0.5, "2/sigma2": 2.0},
+        {"0/rho": 0.5, "1/sigma2": 2.0},
         lambda: np.kron([[1, 0.5], [0.5, 1]], 2 * K),
         True,
     ),
@@ -226,7 +235,7 @@ NODES = {
     ),
     "Product": (
         lambda: Product(Scaled(3), K, LowerTriangular(3)),
-        {"1/sigma2": 2.0, "3/2,1": 0.5},
+        {"0/sigma2": 2.0, "2/2,1": 0.5},
         lambda: 2 * K @ low([1, 0.5, 1, 0, 0, 1]),
         False,
     ),
@@ -238,7 +247,7 @@ NODES = {
     ),
     "Inverse": (
         lambda: Inverse(Sum(Scaled(K), Scaled(3))),
-        {"1/sigma2": 2.0, "2/sigma2": 0.5},
+        {"0/sigma2": 2.0, "1/sigma2": 0.5},
         lambda: np.linalg.inv(2 * K + 0.5 * np.eye(3)),
         True,
     ),
@@ -255,12 +264,30 @@ NODES = {
         lambda: 2 * K + 6 * np.eye(3),
         True,
     ),
+    "Adapter of us": (
+        lambda: Adapter.tie(Sum(a=Unstructured(3), b=Scaled(K), c=Scaled(3)), {"c/sigma2": (0.5, "b/sigma2")}),
+        {"a/variance(1)": 2.0, "a/covariance(1,2)": 0.5, "b/sigma2": 3.0},
+        lambda: symmetric([2, 0.5, 1, 0, 0, 1]) + 3 * K + 1.5 * np.eye(3),
+        True,
+    ),
+    "Adapter split": (
+        lambda: Adapter.split(Sum(a=Scaled(K), b=AR1(3), c=Scaled(3)), "total", ["a/sigma2", "c/sigma2"]),
+        {"total": 4.0, "total.share0": 0.25, "b/rho": 0.5},
+        lambda: K + 0.5**LAG + 3 * np.eye(3),
+        True,
+    ),
+    "Adapter fix": (
+        lambda: Adapter.fix(Sum(a=Scaled(K), b=Scaled(3)), {"b/sigma2": 2.5}),
+        {"a/sigma2": 2.0},
+        lambda: 2 * K + 2.5 * np.eye(3),
+        True,
+    ),
     "depth 3": (
         lambda: Sum(
             field=Propagated(Dummy(LABELS), Kronecker(Scaled(1), Hadamard(K, AR1(3)))),
             rest=BlockDiagonal(Scaled(2), Gram(LowerTriangular(3), "xxt")),
         ),
-        {"field/1/sigma2": 2.0, "field/2/rho": 0.5, "rest/1/sigma2": 0.5},
+        {"field/0/sigma2": 2.0, "field/1/rho": 0.5, "rest/0/sigma2": 0.5},
         lambda: 2 * Z @ (K * 0.5**LAG) @ Z.T + np.diag([0.5, 0.5, 1, 1, 1]),
         True,
     ),
@@ -284,7 +311,7 @@ class TestNode:
             return node.theta() + 0.1 * torch.randn(node.n_parameters, dtype=torch.float64)
         kinds = [node.parameters[path].kind for path in node.free_names]
         edge = torch.tensor([k in ("variance", "correlation", "loading") for k in kinds], dtype=torch.bool)
-        if name in ("Inverse", "Antedependence") or "log" in name:
+        if name in ("Inverse", "Antedependence") or "log" in name or "Adapter" in name:
             edge = torch.zeros_like(edge)  # what it inverts, or takes the logarithm of, may not vanish
         return torch.where(edge, 0.0, node.theta())
 
@@ -383,7 +410,7 @@ def test_transforms(transform, free, natural):
 def test_paths_prefixes_and_values():
     tree = Sum(random=Sum(gen=Scaled(3), block=Scaled(AR1(3))), residual=Scaled(3))
     assert list(tree.parameters) == ["random/gen/sigma2", "random/block/sigma2", "random/block/rho", "residual/sigma2"]
-    assert list(Scaled(Scaled(2)).parameters) == ["sigma2", "1/sigma2"]
+    assert list(Scaled(Scaled(2)).parameters) == ["sigma2", "0/sigma2"]
     tree.set("random/", fixed=True).set("residual/sigma2", value=4.0)
     assert tree.free_names == ("residual/sigma2",)
     assert float(tree()[0, 0]) == pytest.approx(1 + 1 + 4)
@@ -398,7 +425,7 @@ def test_paths_prefixes_and_values():
 def test_a_node_that_stands_twice_has_one_set_of_parameters():
     same = Scaled(3)
     tree = Sum(a=Hadamard(K, same), b=same)
-    assert list(tree.parameters) == ["a/sigma2"]
+    assert list(tree.parameters) == ["a/1/sigma2"]
     v = tree({"a/sigma2": 2.0}).numpy()
     np.testing.assert_allclose(v, 2 * np.diag(K.diagonal()) + 2 * np.eye(3))
     found = torch.stack(list(tree.derivatives()))
@@ -441,6 +468,21 @@ def test_two_factors_have_all_their_combinations():
         (lambda: Dummy(["a", None]), "no label in row 2"),
         (lambda: Dummy(["a", "b"], ["a"]), "different lengths"),
         (lambda: Function(lambda v: v, {"a": 1.0}), "gave a tensor of shape"),
+        (lambda: Function(lambda v: torch.log(v[0] - 2) * torch.eye(2), {"a": 1.0})(), "4 elements of Function 2 x 2"),
+        (lambda: Sum(a=Inverse(Scaled(2)), b=Scaled(2))({"a/sigma2": 0.0}), r"4 elements of \*a\*, Inverse 2 x 2"),
+        (lambda: FactorAnalytic(2, 3), "3 factors for 2"),
+        (lambda: Antedependence(2, 2), "order 2 for 2"),
+        (lambda: Matern(PLACES, nu=0.0), "nu is 0, not above zero"),
+        (lambda: AR1(3)({"rho": 1.5}), "rho = 1.5 is not between its bounds -1 and 1"),
+        (lambda: AR1([1, 2, 2]), "'2' stands twice"),
+        (lambda: AR1(torch.tensor([1.0, 2.5])), "no whole numbers"),
+        (lambda: Sum(a=Scaled(2), b=Scaled(2)).set("sigma2", value=2.0), r"\*sigma2\* is no parameter"),
+        (lambda: Adapter.tie(Sum(Scaled(2), Scaled(2)), {"0/sigma2": "0/sigma2"}), "tied itself"),
+        (lambda: Adapter.tie(Sum(Scaled(2), Scaled(2)), {"0/sigma2": "1/sigma2", "1/sigma2": "0/sigma2"}), "tied itself"),
+        (lambda: Adapter.tie(Scaled(AR1(3)), {"rho": "sigma2"}), "cannot be tied"),
+        (lambda: Adapter.tie(Sum(Scaled(2), Scaled(2)), {"0/sigma2": (-1.0, "1/sigma2")}), "above zero"),
+        (lambda: Adapter.fix(Scaled(2), {"sigma2": -1.0}), "not between its bounds"),
+        (lambda: Adapter.split(Scaled(AR1(3)), "t", ["sigma2", "rho"]), "cannot be split"),
         (lambda: Function(lambda v: v[3] * torch.eye(2), {"a": 1.0}), "failed"),
         (lambda: Adapter(Scaled(2), {"s": 1.0}, lambda p: {"nope": p["s"]}), r"\*nope\* is no parameter"),
         (lambda: Identity(0), "size of 0"),
@@ -461,3 +503,50 @@ def test_transforms_of_ones_own_choice():
     assert float(node()[0, 0]) == pytest.approx(3.0)
     expected = differences(lambda t: node(t), node.theta(), torch.ones(2).double())
     torch.testing.assert_close(torch.stack(list(node.derivatives())), expected, rtol=1e-7, atol=1e-9)
+
+
+def test_steps_may_be_left_out_where_one_parameter_answers():
+    tree = Sum(block=Propagated(Dummy(["a", "b"]), Kronecker(Identity(1), Scaled(2))), rest=Scaled(AR1(2)))
+    assert list(tree.parameters) == ["block/1/sigma2", "rest/sigma2", "rest/rho"]
+    by_hand = {"block/sigma2": 2.0, "rest/sigma2": 3.0, "rho": 0.5}
+    whole = {"block/1/sigma2": 2.0, "rest/sigma2": 3.0, "rest/rho": 0.5}
+    torch.testing.assert_close(tree(by_hand), tree(whole))
+    assert tree.natural(whole)["block/sigma2"] == pytest.approx(2.0)
+    with pytest.raises(KeyError):
+        tree.natural()["sigma2"]  # there are two
+
+
+def test_positions_count_their_gaps():
+    gaps = np.abs(np.subtract.outer([1, 2, 4], [1, 2, 4]))
+    column = pd.Series([4, 1, 1, 2, 4])
+    for made in (AR1([1, 2, 4]), AR1(column), AR1(torch.tensor([1, 2, 4])), AR1(column.astype("category"))):
+        np.testing.assert_allclose(made({"rho": 0.5}), 0.5**gaps)
+    np.testing.assert_allclose(AR1(["early", "late"])({"rho": 0.5}), [[1, 0.5], [0.5, 1]])
+    np.testing.assert_allclose(AR1(3)({"rho": 0.5}), 0.5**LAG)
+
+
+def test_structures_are_nodes_themselves():
+    diagonal = Diagonal(["a", "b"])
+    assert list(diagonal.parameters) == ["variance(a)", "variance(b)"] and diagonal.shape == (2, 2)
+    diagonal.set("variance(a)", value=3.0, fixed=True)
+    tree = diagonal + Scaled(2, 1.0)
+    np.testing.assert_allclose(tree().numpy(), np.diag([4.0, 2.0]))
+    assert tree.free_names == ("0/variance(b)", "1/sigma2")
+    np.testing.assert_allclose((AR1(2) @ AR1(2).T)({"0/rho": 0.5, "1/rho": 0.5}), [[1.25, 1], [1, 1.25]])
+
+
+def test_how_a_node_is_differentiated_is_ones_choice():
+    tree = Sum(a=Scaled(AR1(3)), b=Scaled(3))
+    by_formula = torch.stack(list(tree.derivatives()))
+    tree.set("a/", derivative="automatic")
+    assert [tree.nodes()[path]._mode for path in ("a", "a/0", "b")] == ["automatic", "automatic", "manual"]
+    torch.testing.assert_close(torch.stack(list(tree.derivatives())), by_formula)
+    assert Sum(Scaled(2), derivative="automatic")._mode == "automatic"
+
+
+def test_natural_derivatives_by_differences():
+    tree = Sum(us=Unstructured(3), ar=Scaled(AR1(3)), f=Function(custom, {"decay": 0.5, "nugget": 0.1}))
+    values = torch.tensor(list(tree.natural().values()), dtype=torch.float64)
+    found = torch.stack(list(tree.natural_derivatives()))
+    expected = differences(lambda v: tree(dict(zip(tree.parameters, v.tolist(), strict=True))), values, values.clamp_min(0.1))
+    torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-9)

@@ -67,7 +67,7 @@ def dense_reml(y, x, v) -> float:
 def test_john_alpha_has_the_published_components(fitted):
     found = fitted.parameters
     assert found["gen/sigma2"] == pytest.approx(0.142901968, rel=1e-6)
-    assert found["block/sigma2"] == pytest.approx(0.070218320, rel=1e-6)
+    assert found["block/1/sigma2"] == found["block/sigma2"] == pytest.approx(0.070218320, rel=1e-6)
     assert found["residual/sigma2"] == pytest.approx(0.081617174, rel=1e-6)
     assert fitted.loglik_asreml == pytest.approx(16.809849, abs=1e-6)
 
@@ -85,6 +85,10 @@ def test_it_is_the_formulas_fit(fitted, alpha):
     for column in ("estimate", "std_error", "df", "p_value"):
         np.testing.assert_allclose(fitted.fixed_effects()[column], ref.fixed_effects()[column], rtol=1e-4, atol=1e-12)
     np.testing.assert_allclose(fitted.fitted(), ref.fitted(), atol=1e-6)
+    np.testing.assert_allclose(
+        fitted.effective_dimensions()["dimension"], ref.effective_dimensions()["dimension"], rtol=1e-5
+    )
+    assert fitted.variance_matrix("gen/G").index.tolist() == ref.random_effects("gen")["level"].tolist()
     assert (fitted.n_parameters, fitted.rank) == (ref.n_parameters, ref.rank)
     assert fitted.sigma == pytest.approx(ref.sigma, rel=1e-6)
     assert "gen" in str(fitted) and "by hand" in fitted.formula
@@ -128,6 +132,119 @@ def test_ties_and_ratios_by_an_adapter_and_by_a_shared_node(alpha):
     assert reml.fit_covariance(y, x, shared).criterion == pytest.approx(best.fun, abs=1e-6)
 
 
+def test_tied_parameters_are_reported_and_predict(alpha):
+    """Blocks with half the genotypes' variance: BLUPs from their definition, errors by the delta method."""
+    y, x = alpha["yield"].to_numpy(), Dummy(alpha["rep"])().numpy()
+    z, b = Dummy(alpha["gen"])().numpy(), Dummy(alpha["rep"], alpha["block"])().numpy()
+    fit = reml.fit_covariance(y, x, Adapter.tie(by_hand(alpha), {"block/sigma2": (0.5, "gen/sigma2")}))
+    table = fit.variance_components().set_index("group")
+    s, e = table.loc["gen", "estimate"], table.loc["residual", "estimate"]
+    assert table.loc["block", "estimate"] == pytest.approx(s / 2, rel=1e-12)
+    assert table.loc["block", "std_error"] == pytest.approx(table.loc["gen", "std_error"] / 2, rel=1e-9)
+    assert table.loc["block", "bound"] == "tied" and table["percent"].sum() == pytest.approx(100)
+    inverse = np.linalg.inv(s * (z @ z.T + b @ b.T / 2) + e * np.eye(72))
+    beta = np.linalg.solve(x.T @ inverse @ x, x.T @ inverse @ y)
+    np.testing.assert_allclose(fit.random_effects("gen")["blup"], s * z.T @ inverse @ (y - x @ beta), atol=1e-9)
+    assert fit.random_terms == ("gen", "block") and fit.sigma == pytest.approx(e**0.5)
+
+
+def test_a_split_total_has_the_same_optimum_and_errors(alpha, fitted):
+    split = Adapter.split(by_hand(alpha), "total", ["gen/sigma2", "block/sigma2", "residual/sigma2"])
+    fit = reml.fit_covariance(alpha["yield"], Dummy(alpha["rep"])(), split)
+    assert fit.criterion == pytest.approx(fitted.criterion, abs=1e-8)
+    table = fit.variance_components()
+    np.testing.assert_allclose(table["std_error"].iloc[3:], fitted.variance_components()["std_error"], rtol=1e-4)
+    assert fit.parameters["total"] == pytest.approx(sum(fitted.parameters.values()), rel=1e-6)
+    held = reml.fit_covariance(
+        alpha["yield"], Dummy(alpha["rep"])(), Adapter.fix(by_hand(alpha), {"residual/sigma2": 0.1})
+    )
+    other = reml.fit_covariance(alpha["yield"], Dummy(alpha["rep"])(), by_hand(alpha), fixed={"residual/sigma2": 0.1})
+    assert held.criterion == pytest.approx(other.criterion, abs=1e-9)
+    assert held.variance_components()["bound"].tolist() == ["", "", "held"]
+
+
+@pytest.mark.parametrize("unit", [1e-5, 1e5])
+@pytest.mark.parametrize(
+    "between", [lambda: Unstructured(3), lambda: FactorAnalytic(3, 1), lambda: Kronecker(Scaled(1), Scaled(3))]
+)
+def test_the_units_of_the_response_do_not_matter(alpha, unit, between):
+    v = Sum(g=Propagated(Dummy(alpha["gen"], alpha["rep"]), Kronecker(Identity(24), between())), e=Scaled(72))
+    x = Dummy(alpha["rep"])()
+    plain, other = (reml.fit_covariance(alpha["yield"] * c, x, v) for c in (1.0, unit))
+    assert other.criterion - 2 * 69 * np.log(unit) == pytest.approx(plain.criterion, abs=1e-6)
+    assert len(other.trace) == len(plain.trace)
+
+
+def test_em_goes_to_the_same_optimum(alpha, fitted):
+    y, x = alpha["yield"], Dummy(alpha["rep"])()
+    for algorithm in ("em", "ai-em"):
+        fit = reml.fit_covariance(y, x, by_hand(alpha), algorithm=algorithm)
+        assert fit.converged and fit.criterion == pytest.approx(fitted.criterion, abs=1e-7)
+        assert "EM" in set(fit.trace["step"])
+        assert (np.diff(fit.trace["criterion"]) < 1e-9).all()
+    with pytest.raises(reml.ModelError, match="EM has no step"):
+        reml.fit_covariance(y, x, Sum(Scaled(AR1(72)), Scaled(72)), algorithm="em")
+
+
+def test_where_a_function_has_no_value_no_step_leads():
+    """A range that the function refuses beyond 2, a variance beyond which it gives NaN: the search stays inside."""
+    y, x, _ = visits(7, rho=0.5)
+    lag = torch.from_numpy(np.abs(np.subtract.outer(np.arange(5), np.arange(5)))).double()
+
+    def narrow(v):
+        if float(v[0].detach()) > 2:
+            raise ArithmeticError("too large")
+        return torch.log(v[0] / (v[0] > 0.2)) * 0 + v[0] * torch.exp(-(v[1] ** 2) * lag)
+
+    start = Function(narrow, {"s": 1.9, "decay": 0.3})
+    fit = reml.fit_covariance(y, x, Kronecker(Identity(40), start))
+    ar1 = reml.fit_covariance(y, x, Kronecker(Identity(40), Scaled(AR1(5))))
+    assert fit.criterion == pytest.approx(ar1.criterion, abs=1e-6)
+    with pytest.raises(reml.ModelError, match="not numbers"):
+        reml.fit_covariance(y, x, Kronecker(Identity(40), start), start={"s": 0.1})
+
+
+def test_correlations_at_their_bound_are_said():
+    """Two traits that are one: the correlation of their effects is 1, and neither variance is zero."""
+    rng = np.random.default_rng(4)
+    effect, group, trait = rng.normal(size=30), np.repeat(np.arange(30), 4), np.tile([0, 0, 1, 1], 30)
+    y = effect[group] * np.array([1.0, 2.0])[trait] + 0.3 * rng.normal(size=120)
+    v = Sum(g=Propagated(Dummy(group, trait), Kronecker(Identity(30), Unstructured(2))), e=Scaled(120))
+    fit = reml.fit_covariance(y, Dummy(trait)(), v)
+    table = fit.variance_components()
+    assert table["bound"].tolist() == ["", "correlation at 1", "", ""]
+    assert "correlation at 1" in " ".join(fit.warnings) and fit.singular
+    assert table["std_dev"].isna().tolist() == [False, True, False, False]
+    assert table["estimate"][1] ** 2 == pytest.approx(table["estimate"][0] * table["estimate"][2], rel=1e-6)
+
+
+@pytest.mark.parametrize("shift", [0, 100])
+def test_a_variance_at_zero_is_left_for_a_higher_hill(shift):
+    """A random slope on days that are far from zero, without its fixed slope: the formula finds the higher of two hills."""
+    data = reml.load_sample("sleepstudy")
+    data["D"] = data["Days"] + shift
+    formula = reml.fit("Reaction ~ 1 + (D || Subject)", data)
+    intercept = Dummy(data["Subject"])()
+    slope = intercept * torch.from_numpy(data["D"].to_numpy(float))[:, None]
+    z = torch.stack([intercept, slope], dim=2).reshape(len(data), -1)
+    v = Sum(subject=Propagated(z, Kronecker(Identity(18), Diagonal(2))), residual=Scaled(len(data)))
+    fit = reml.fit_covariance(data["Reaction"], np.ones((len(data), 1)), v)
+    assert fit.criterion == pytest.approx(formula.criterion, abs=1e-5)
+    moved = [fit.trace["sentence"].str.contains("another start").any() for fit in (formula, fit)]
+    assert moved == [shift == 100] * 2
+
+
+def test_published_field_trial_by_hand(reference):
+    """Gilmour, Cullis and Verbyla's NIN trial, AR1 x AR1: 48.71 (SE 7.159), rho .6555 (.0564) and .4375 (.0806)."""
+    data = reference.table("stroup_nin.csv").dropna(subset="yield")
+    field = Propagated(Dummy(data["col"], data["row"]), Scaled(Kronecker(AR1(22), AR1(11))))
+    fit = reml.fit_covariance(data["yield"], Dummy(data["gen"])(), field)
+    assert fit.loglik_asreml == pytest.approx(-399.3238, abs=1e-4)
+    table = fit.variance_components()
+    np.testing.assert_allclose(table["estimate"], [48.712806, 0.65552448, 0.43746501], rtol=1e-5)
+    np.testing.assert_allclose(table["std_error"], [7.159, 0.0564, 0.0806], rtol=2e-3)
+
+
 def test_transforms_lead_to_the_same_optimum(alpha):
     y, x = alpha["yield"], Dummy(alpha["rep"])()
     expected = reml.fit_covariance(y, x, by_hand(alpha)).criterion
@@ -151,7 +268,10 @@ def test_options_of_the_search(alpha, capsys):
     assert len(loose.trace) < len(whole.trace)
     bounded = reml.fit_covariance(y, x, tree, bounds={"gen/sigma2": (0.0, 0.05)})
     assert bounded.parameters["gen/sigma2"] == pytest.approx(0.05, rel=1e-6)
-    assert "at its bound" in " ".join(bounded.warnings) or bounded.variance_components()["bound"][0]
+    assert bounded.variance_components()["bound"][0] == "at its bound"
+    assert "at its bound" in " ".join(bounded.warnings)
+    every = reml.fit_covariance(y, x, tree, bounds={"": (0.01, 0.1)}, fixed={"residual/sigma2": None})
+    assert [p.upper for p in every.tree.parameters.values()] == [0.1] * 3 and every.parameters["residual/sigma2"] == 0.1
     seen = []
     with pytest.raises(reml.FitCancelled):
         reml.fit_covariance(y, x, tree, on_iteration=lambda row: seen.append(row) or False)
@@ -194,6 +314,12 @@ def test_a_structure_pushed_to_its_boundary_is_a_notice(name):
     assert fit.converged or fit.warnings
 
 
+def test_many_parameters_without_data_are_one_sentence(alpha):
+    fit = reml.fit_covariance(alpha["yield"], Dummy(alpha["rep"])(), Sum(*(Scaled(72) for _ in range(8))))
+    assert fit.criterion == pytest.approx(reml.fit("yield ~ 0 + rep", alpha).criterion, abs=1e-6)
+    assert len(fit.warnings) == 1 and "and 2 more cannot be estimated" in fit.warnings[0]
+
+
 def test_negative_autocorrelation_is_found():
     y, x, _ = visits(7, rho=-0.6)
     fit = reml.fit_covariance(y, x, Kronecker(Identity(40), Scaled(AR1(5))))
@@ -226,6 +352,9 @@ def test_a_function_of_ones_own_is_ar1():
         (lambda a: dict(bounds={"gen/sigma2": (1.0, 0.5)}), "bounds of gen/sigma2"),
         (lambda a: dict(max_iterations=1.5), "max_iterations=1.5"),
         (lambda a: dict(method="mle"), "method='mle'"),
+        (lambda a: dict(algorithm="newton"), "algorithm='newton'"),
+        (lambda a: dict(start=[1.0]), "does not name its parameters"),
+        (lambda a: dict(start={"gen/sigma2": None}), "gen/sigma2 is given as None"),
     ],
 )
 def test_mistakes_are_said_in_words(alpha, change, words):

@@ -46,7 +46,9 @@ def trial(reference) -> pd.DataFrame:
 def of_lines(name: str, case: dict[str, float]) -> dict[str, float]:
     """Our names of the test lines' parameters, and the reference's numbers."""
     if name in ("one variance", "site by line"):
-        return {"test.variance": case["test"]} | ({"site:test.variance": case["site:test"]} if "site:test" in case else {})
+        return {"test.variance": case["test"]} | (
+            {"site:test.variance": case["site:test"]} if "site:test" in case else {}
+        )
     if name == "corh":
         return {f"test.variance(site[{s}])": case[f"g{i}"] for i, s in enumerate(SITES, 1)} | {"test.rho": case["cor"]}
     if name == "us":
