@@ -309,7 +309,8 @@ def test_what_cannot_be_is_said(alpha, options, said):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"ties": {"gen.variance(site[A])": "residual.ar1(row).rho"}}, "a variance, to .* a correlation"),
+        ({"ties": {"gen.variance(site[A])": "residual.ar1(row).rho"}}, "cannot be tied alone"),
+        ({"ties": {"residual.variance": "residual.ar1(row).rho"}}, "a variance, to .* a correlation"),
         ({"ties": {"gen": "residual.variance"}}, "3 parameters and cannot be tied to one"),
         ({"ties": {"gen.variance(site[B])": "gen.variance(site[A])"}}, "cannot be tied alone.*diag"),
         ({"ties": {"gen": "residual"}}, "do not have the same structure"),
