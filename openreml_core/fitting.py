@@ -76,8 +76,8 @@ def fit(
         Coding of factors, e.g. ``{"rep": "sum"}``; the default is treatment against the first level.
     algorithm : {"ai", "em", "ai-em"}
         Average information in a trust region, EM, or three EM steps first.
-    engine : {"auto", "marginal"}
-        How the likelihood is computed.
+    engine : {"auto", "marginal", "henderson"}
+        How the likelihood is computed: from V, or from the mixed-model equations; the cheaper one by default.
     start, fixed : mapping of str to number, optional
         Starting values; values held. ``{"gen": 0.4, "residual": 0.1}`` in units of the response squared; one parameter by
         the name that ``fit.parameters`` gives it, ``{"residual.ar1(row).rho": 0}``.
