@@ -122,7 +122,9 @@ class FittedMatrices:
         spatial = structure.correlation if isinstance(structure, ScaledCorrelation) else None
         if not isinstance(spatial, Spatial):
             return None
-        ranges = self._theta(name)[-spatial.n_parameters :]
+        ranges = self._model.all_components[self._place(name)].structure.natural_values(self._theta(name))[
+            -spatial.n_parameters :
+        ]
         curves = []
         for c, r in enumerate(ranges):
             d = torch.linspace(0.0, float(spatial.squared[:, c].max().sqrt()), _POINTS, dtype=torch.float64)

@@ -102,8 +102,8 @@ class Factor:
             return Matern(self.levels.coordinates(), nu=float(self.options.get("nu", 1.5)), aniso=aniso)
         return _SPATIAL[name](self.levels.coordinates(), aniso=aniso)
 
-    def structure(self) -> Structure:
-        """Sigma.
+    def structure(self, *, alone: bool = True) -> Structure:
+        """Sigma; in a product (``alone=False``) with its variance as the first free parameter.
 
         Raises
         ------
@@ -122,7 +122,7 @@ class Factor:
         if self.name in whole:
             return whole[self.name]()
         correlation, heterogeneous = self.correlation(), self.form[1]
-        if isinstance(correlation, Spatial) and not heterogeneous:
+        if alone and isinstance(correlation, Spatial) and not heterogeneous:
             return scaled(names, correlation, prefix=self.prefix)
         return ScaledCorrelation(names, correlation, heterogeneous=heterogeneous, prefix=self.prefix)
 
@@ -152,7 +152,7 @@ def product(
             )
     return KroneckerStructure(
         names,
-        [factor.structure() for factor in factors],
+        [factor.structure(alone=False) for factor in factors],
         places,
         carrier=carrier,
         prefixes=[factor.prefix for factor in factors],
