@@ -20,7 +20,7 @@ from __future__ import annotations
 from openreml_core.by_hand import CovarianceFit, fit_covariance
 from openreml_core.design import Design, build_design
 from openreml_core.errors import ConvergenceError, DataError, FitCancelled, FormulaError, ModelError
-from openreml_core.fit import MixedModelFit
+from openreml_core.fitted import MixedModelFit
 from openreml_core.fitting import fit, load
 from openreml_core.gallery import StructureDescription, describe_structure, structure_gallery, suitable_structures
 from openreml_core.notation import Formula, RandomTerm, compose_formula, parse_formula

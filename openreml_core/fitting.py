@@ -17,7 +17,7 @@ from openreml_core import storage
 from openreml_core.assembly import METHODS, build_model
 from openreml_core.engines import ENGINES, NotPositiveDefinite, choose_engine
 from openreml_core.errors import DataError, ModelError
-from openreml_core.fit import MixedModelFit, Specification
+from openreml_core.fitted import MixedModelFit, Specification
 from openreml_core.notation import Formula
 from openreml_core.relationship import Relationship
 from openreml_core.reml import Estimates, OnIteration, TraceRow, maximise

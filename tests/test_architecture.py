@@ -38,7 +38,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("hierarchical",),
     ("figures",),
     ("report", "storage"),
-    ("fit",),
+    ("fitted",),
     ("fitting", "preview", "by_hand"),
     ("__init__",),
     ("cli",),

@@ -49,7 +49,9 @@ def draw(shown: FittedModel) -> None:
 
 def _matrix(matrices: FittedMatrices, name: str, covariance: bool) -> None:
     matrix = matrices.covariance(name, correlation=not covariance)
-    parts.figure(figures.matrix_heatmap(matrix, height=420, digits=4 if covariance else 2), "matrix_map", f"matrix-{name}")
+    parts.figure(
+        figures.matrix_heatmap(matrix, height=420, digits=4 if covariance else 2), "matrix_map", f"matrix-{name}"
+    )
     if not covariance and matrix.isna().to_numpy().any():
         st.caption("Gaps: effects whose variance is estimated as zero have no correlation.")
     parts.download(matrix.rename_axis("effect").reset_index(), "matrix_csv", f"matrix-{name}")

@@ -45,7 +45,8 @@ def _terms(terms: pd.DataFrame) -> None:
     shown = terms.assign(structure=terms["structure"].map(lambda name: words.get(name, name)))
     shown.loc[shown["effects"] == "(Intercept)", "structure"] = "one variance"
     shown["effects"] = [
-        ", ".join(figures.effect_labels(cell.split(", "))).replace("(Intercept)", "intercept") for cell in shown["effects"]
+        ", ".join(figures.effect_labels(cell.split(", "))).replace("(Intercept)", "intercept")
+        for cell in shown["effects"]
     ]
     if not shown["effects"].str.strip().any():
         shown = shown.drop(columns="effects")  # splines: each effect is a level
@@ -65,7 +66,9 @@ def _covariance(seen: reml.ModelPreview) -> None:
     if v is None:
         st.caption("This covariance is too large for a look before the fit.")
         return
-    parts.figure(figures.matrix_heatmap(correlation_matrix(v), height=400, names=False), "preview_v", "covariance-of-rows")
+    parts.figure(
+        figures.matrix_heatmap(correlation_matrix(v), height=400, names=False), "preview_v", "covariance-of-rows"
+    )
     st.caption(
         f"Correlation of {len(v)} of {seen.n_obs:,} observations before the fit, at starting values. "
         "Point at a cell to see which rows it joins."

@@ -252,7 +252,9 @@ def _column(
 def _own_options(structure: str, args: dict[str, Any]) -> None:
     taken = STRUCTURES[structure]
     if "k" in taken:
-        st.number_input("Order k", 1, 20, key=seed("residual_k", 1), help="How many visits back each depends on.", **args)
+        st.number_input(
+            "Order k", 1, 20, key=seed("residual_k", 1), help="How many visits back each depends on.", **args
+        )
     if "nu" in taken:
         words = "Smoothness: 0.5 is exponential, 2.5 smooth."
         st.selectbox("nu", NUS, key=seed("residual_nu", 1.5), help=words, **args)
@@ -263,7 +265,11 @@ def _own_options(structure: str, args: dict[str, Any]) -> None:
 
 def _story(study: Study, kind: str) -> None:
     """R of the first rows, and when to use it."""
-    words = SENTENCES[kind] if kind in SENTENCES else reml.describe_structure(value(f"residual_{kind}") or START[kind]).sentence
+    words = (
+        SENTENCES[kind]
+        if kind in SENTENCES
+        else reml.describe_structure(value(f"residual_{kind}") or START[kind]).sentence
+    )
     if not composed():
         st.caption(f"{words} Choose its columns; until then the residual stays as it was.")
         return

@@ -20,7 +20,9 @@ PARTS = ["us", "diag", "id", "cs", "csh", "ar1", "arh1", "ar2", "toep", "toeph"]
 MOST_LEVELS = 30
 
 
-def draw(study: Study, i: int, names: list[str], changed: Callable[[Study], None], removed: Callable[..., None]) -> None:
+def draw(
+    study: Study, i: int, names: list[str], changed: Callable[[Study], None], removed: Callable[..., None]
+) -> None:
     """Row i of the builder."""
     assert study.data is not None
     with st.container(border=True, key=f"random_row_{i}"):
@@ -59,7 +61,9 @@ def _row(study: Study, i: int, names: list[str], changed: Callable[[Study], None
     where, measured = over(structure), numbers(data)
     left, right = (st, st) if where == "parts" else st.columns(2)
     if where == "positions":
-        _choices(left, i, "positions", "of the positions", measured, "Columns with places as numbers: x, or x and y.", args)
+        _choices(
+            left, i, "positions", "of the positions", measured, "Columns with places as numbers: x, or x and y.", args
+        )
     elif where == "column":
         _choice(left, i, "along", "over", measured, "The covariate that the curve runs over.", args)
     elif where == "columns":
@@ -69,7 +73,11 @@ def _row(study: Study, i: int, names: list[str], changed: Callable[[Study], None
         for name, label in (("first", "First structure"), ("second", "Second structure")):
             a, b = st.columns(2)
             a.selectbox(
-                label, PARTS, key=seed(key(i, name), FIELDS[name]), help="A structure over the levels beside it.", **args
+                label,
+                PARTS,
+                key=seed(key(i, name), FIELDS[name]),
+                help="A structure over the levels beside it.",
+                **args,
             )
             _choice(b, i, f"{name}_of", "of", names, "The column whose levels it runs over.", args)
     else:

@@ -16,7 +16,7 @@ from openreml_core.by_hand.starting import addends
 from openreml_core.by_hand.tables import component_rows, dimension_rows
 from openreml_core.covariance import Dummy, Matrix, Propagated
 from openreml_core.errors import ModelError, did_you_mean
-from openreml_core.fit import MixedModelFit
+from openreml_core.fitted import MixedModelFit
 from openreml_core.inference import (
     UNKNOWN,
     FittedMatrices,

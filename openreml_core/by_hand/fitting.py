@@ -22,7 +22,7 @@ from openreml_core.covariance.parameters import ByPath, number
 from openreml_core.engines import MarginalEngine
 from openreml_core.engines.threads import use_threads
 from openreml_core.errors import DataError, ModelError
-from openreml_core.fit import Specification
+from openreml_core.fitted import Specification
 from openreml_core.model import MixedModel
 from openreml_core.reml import OnIteration, TraceRow, maximise
 

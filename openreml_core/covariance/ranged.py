@@ -102,7 +102,13 @@ class RangedCorrelation(ScaledCorrelation):
         unit = super().start(scale)[0]
         low, high = self.correlation.bounds()
         zero = bool(plain[0].abs() < tolerance * unit)
-        end = "at its bound" if bool(plain[1] < 1.01 * low[0]) else "no upper bound" if bool(plain[1] > 0.99 * high[0]) else ""
+        end = (
+            "at its bound"
+            if bool(plain[1] < 1.01 * low[0])
+            else "no upper bound"
+            if bool(plain[1] > 0.99 * high[0])
+            else ""
+        )
         return ("at zero" if zero else "", "no variance" if zero else end)
 
     def settle(self, theta: Tensor, scale: Tensor, tolerance: float = 1e-4) -> Tensor:

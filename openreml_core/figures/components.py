@@ -82,7 +82,9 @@ def _terms_as_one(components: pd.DataFrame) -> pd.DataFrame:
     out = []
     for group, part in components.groupby("group", sort=False):
         if of[part.index].any():
-            part = pd.DataFrame([{"group": group, "kind": "variance", "percent": float(part["percent"].astype(float).sum())}])
+            part = pd.DataFrame(
+                [{"group": group, "kind": "variance", "percent": float(part["percent"].astype(float).sum())}]
+            )
         out.append(part)
     return pd.concat(out, ignore_index=True)
 
@@ -92,7 +94,11 @@ def _part(name: str) -> str:
     found = re.fullmatch(r"(residual|units)(?:\[(.*)\])?(.*)", name)
     if not found:
         return name
-    return ("Residual" if found[1] == "residual" else "Error of each row") + (f" in {found[2]}" if found[2] else "") + found[3]
+    return (
+        ("Residual" if found[1] == "residual" else "Error of each row")
+        + (f" in {found[2]}" if found[2] else "")
+        + found[3]
+    )
 
 
 def _is_bound(value: Any) -> bool:

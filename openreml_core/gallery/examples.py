@@ -83,7 +83,9 @@ def _product() -> tuple[int, Tensor]:
     traits, times = (Levels(["a", "b", "c"][:n], partial(torch.arange, n), _nowhere) for n in (2, 3))
     cell = torch.arange(SIZE)
     factors = [Factor("us", {}, traits), Factor("ar1", {}, times)]
-    both = product(factors, [str(i + 1) for i in range(SIZE)], [cell // 3, cell % 3], "kron(us(trait), ar1(time) | animal)")
+    both = product(
+        factors, [str(i + 1) for i in range(SIZE)], [cell // 3, cell % 3], "kron(us(trait), ar1(time) | animal)"
+    )
     return both.n_parameters, both.matrix(both.from_natural(torch.tensor([1.0, -0.5, 0.8, 0.7]).double()))
 
 

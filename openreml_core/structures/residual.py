@@ -121,7 +121,8 @@ def _section_structure(factors: list[ResidualFactor], places: pd.DataFrame, term
         names = [level_text(v) for v in places[factor.variables[0]]]
         if len(factor.variables) > 1:
             names = [
-                f"({', '.join(level_text(v) for v in row)})" for row in places[list(factor.variables)].itertuples(index=False)
+                f"({', '.join(level_text(v) for v in row)})"
+                for row in places[list(factor.variables)].itertuples(index=False)
             ]
         return _named(factor, places, names, prefix="" if factor.structure == "cs" else f"{factor.text}.").structure()
     named, where = [], []

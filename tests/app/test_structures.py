@@ -109,7 +109,9 @@ def test_a_surface_takes_the_rows_and_columns_of_the_field() -> None:
         ("orthodont", "kron(us(Sex), ar1(age) | Subject)", 5),
     ],
 )
-def test_smooth_spatial_and_product_terms_are_described_fitted_and_shown(sample: str, term: str, parameters: int) -> None:
+def test_smooth_spatial_and_product_terms_are_described_fitted_and_shown(
+    sample: str, term: str, parameters: int
+) -> None:
     at = model(sample)
     response = at.selectbox(key="model_response").value
     sound(write(at, f"{response} ~ 1 + {term}"))

@@ -478,7 +478,10 @@ def test_two_factors_have_all_their_combinations():
         (lambda: AR1(torch.tensor([1.0, 2.5])), "no whole numbers"),
         (lambda: Sum(a=Scaled(2), b=Scaled(2)).set("sigma2", value=2.0), r"\*sigma2\* is no parameter"),
         (lambda: Adapter.tie(Sum(Scaled(2), Scaled(2)), {"0/sigma2": "0/sigma2"}), "tied itself"),
-        (lambda: Adapter.tie(Sum(Scaled(2), Scaled(2)), {"0/sigma2": "1/sigma2", "1/sigma2": "0/sigma2"}), "tied itself"),
+        (
+            lambda: Adapter.tie(Sum(Scaled(2), Scaled(2)), {"0/sigma2": "1/sigma2", "1/sigma2": "0/sigma2"}),
+            "tied itself",
+        ),
         (lambda: Adapter.tie(Scaled(AR1(3)), {"rho": "sigma2"}), "cannot be tied"),
         (lambda: Adapter.tie(Sum(Scaled(2), Scaled(2)), {"0/sigma2": (-1.0, "1/sigma2")}), "above zero"),
         (lambda: Adapter.fix(Scaled(2), {"sigma2": -1.0}), "not between its bounds"),
@@ -548,5 +551,7 @@ def test_natural_derivatives_by_differences():
     tree = Sum(us=Unstructured(3), ar=Scaled(AR1(3)), f=Function(custom, {"decay": 0.5, "nugget": 0.1}))
     values = torch.tensor(list(tree.natural().values()), dtype=torch.float64)
     found = torch.stack(list(tree.natural_derivatives()))
-    expected = differences(lambda v: tree(dict(zip(tree.parameters, v.tolist(), strict=True))), values, values.clamp_min(0.1))
+    expected = differences(
+        lambda v: tree(dict(zip(tree.parameters, v.tolist(), strict=True))), values, values.clamp_min(0.1)
+    )
     torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-9)

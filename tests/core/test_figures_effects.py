@@ -208,7 +208,9 @@ def test_variance_shares_of_loadings_are_one_bar_and_sections_are_residuals() ->
         ("gen", "C1", "loading", 20.0), ("gen", "C2", "loading", 10.0), ("gen", "C1", "specific variance", 5.0),
         ("residual[C1]", "", "variance", 40.0), ("residual[C2]", "", "variance", 20.0), ("units", "units", "variance", 5.0),
     ]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["group", "name1", "kind", "percent"]).assign(estimate=1.0, std_error=0.1, bound="")
+    table = pd.DataFrame(rows, columns=["group", "name1", "kind", "percent"]).assign(
+        estimate=1.0, std_error=0.1, bound=""
+    )
     bars = variance_shares(table).data[0]
     assert list(bars.y) == ["gen", "Residual in C1", "Residual in C2", "Error of each row"]
     assert list(bars.x) == [35, 40, 20, 5]

@@ -108,7 +108,9 @@ def test_parameters_are_grouped_where_they_are_many() -> None:
     names = [f"gen.loading(county[C{i}], factor {f})" for f in (1, 2) for i in range(1, 9)]
     names += [f"gen.specific variance(county[C{i}])" for i in range(1, 9)]
     names += [f"residual[C{i}].{p}" for i in range(1, 9) for p in ("variance", "ar1(row).rho")]
-    trace = pd.DataFrame({"iteration": [0, 1], "criterion": [2.0, 1.0], "gradient": [1.0, 0.1]} | dict.fromkeys(names, 0.5))
+    trace = pd.DataFrame(
+        {"iteration": [0, 1], "criterion": [2.0, 1.0], "gradient": [1.0, 0.1]} | dict.fromkeys(names, 0.5)
+    )
     groups = parameter_groups(trace)
     assert list(groups) == [
         "gen: loading (1 to 12)", "gen: loading (13 to 16)", "gen: specific variance", "Residual: variance", "Residual: ar1(row)",

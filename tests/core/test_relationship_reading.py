@@ -11,7 +11,9 @@ from openreml_core.relationship import read_relationship, relationship_kind
 LEVELS = pd.Series(["A", "B", "C", "B"], name="gen")
 PEDIGREE = pd.DataFrame({"id": list("ABCP"), "sire": ["P", "P", None, None], "dam": [None, None, None, None]})
 MATRIX = pd.DataFrame({"gen": list("CAB"), "C": [1, 0, 0], "A": [0, 1, 0.5], "B": [0, 0.5, 1.0]})
-MARKERS = pd.DataFrame({"gen": list("ABCD"), "m1": [0, 2, 1, 0], "m2": [2, 2, 0, 1], "m3": [0, 1, 2, 2], "m4": [1, 0, 0, 2]})
+MARKERS = pd.DataFrame(
+    {"gen": list("ABCD"), "m1": [0, 2, 1, 0], "m2": [2, 2, 0, 1], "m3": [0, 1, 2, 2], "m4": [1, 0, 0, 2]}
+)
 
 
 @pytest.mark.parametrize(("table", "kind"), [(PEDIGREE, "pedigree"), (MATRIX, "matrix"), (MARKERS, "markers")])

@@ -1,9 +1,8 @@
-"""A fitted linear mixed model: every question that can be put to it."""
+"""The estimates of a linear mixed model, and what is read off them: scalars, tables, residuals, text, files."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +16,7 @@ from openreml_core.assembly import METHODS
 from openreml_core.design import Design
 from openreml_core.errors import ModelError, did_you_mean
 from openreml_core.figures import PlotAccessor
+from openreml_core.fitted.specification import Specification
 from openreml_core.inference import (
     FittedMatrices,
     NaturalEstimates,
@@ -37,29 +37,8 @@ from openreml_core.report.words import NO_RESIDUAL, boundary_sentences, rank_sen
 RESIDUALS = ("conditional", "marginal", "pearson")
 
 
-@dataclass(frozen=True)
-class Specification:
-    """What was asked for: every option of ``fit`` that the result depends on."""
-
-    formula: str
-    residual: str | None = None
-    method: str = "reml"
-    weights: str | None = None
-    offset: str | None = None
-    contrasts: dict[str, Any] = field(default_factory=dict)
-    algorithm: str = "ai"
-    engine: str = "auto"
-    max_iterations: int | None = None
-    start: dict[str, Any] | None = None
-    fixed: dict[str, Any] | None = None
-    ties: dict[str, str] | None = None
-    missing: str = "drop"
-
-
-class MixedModelFit:
+class FittedModel:
     """The estimates of a linear mixed model y = X b + Z u + e, u ~ N(0, G), e ~ N(0, R).
-
-    Made by :func:`openreml_core.fit` or :func:`openreml_core.load`, not by hand.
 
     Attributes
     ----------
@@ -350,9 +329,7 @@ class MixedModelFit:
         return self.summary()
 
     def __repr__(self) -> str:
-        return (
-            f"<MixedModelFit {self.formula!r}: {METHODS[self.method]} criterion {self.criterion:.6g}, n = {self.n_obs}>"
-        )
+        return f"<{type(self).__name__} {self.formula!r}: {METHODS[self.method]} criterion {self.criterion:.6g}, n = {self.n_obs}>"
 
     def _repr_html_(self) -> str:
         return summary_html(self)
