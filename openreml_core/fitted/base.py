@@ -329,7 +329,8 @@ class FittedModel:
         return self.summary()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.formula!r}: {METHODS[self.method]} criterion {self.criterion:.6g}, n = {self.n_obs}>"
+        criterion = f"{METHODS[self.method]} criterion {self.criterion:.6g}"
+        return f"<{type(self).__name__} {self.formula!r}: {criterion}, n = {self.n_obs}>"
 
     def _repr_html_(self) -> str:
         return summary_html(self)
