@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 
-from openreml_core.covariance import IndependentResidual
+from openreml_core.engines.block_errors import blocks_of
 from openreml_core.engines.elimination import one_by_one
 from openreml_core.engines.engine import Engine
-from openreml_core.engines.henderson import HendersonEngine
+from openreml_core.engines.henderson import HendersonEngine, independent
 from openreml_core.engines.marginal import MarginalEngine
 from openreml_core.engines.threads import use_threads
 from openreml_core.errors import ModelError
-from openreml_core.model import MixedModel
+from openreml_core.model import MixedModel, RandomPart
 
 ENGINES = ("auto", "marginal", "henderson")
 #: Multiplications a second in dense matrices, and operations on lists of entries; measured on one core of a laptop.
@@ -75,15 +75,14 @@ def plan(name: str, model: MixedModel) -> Plan:
     Raises
     ------
     ModelError
-        For an unknown name, a model that the engine cannot take, or matrices that would not fit into the memory at hand.
+        For an unknown name, or matrices that would not fit into the memory at hand.
     """
     if name not in ENGINES:
         raise ModelError(f"engine={name!r} is not known.", hint=f"Choose one of {', '.join(ENGINES)}.")
-    reason = no_equations(model)
-    if name == "henderson" and reason:
-        raise ModelError(f"The mixed-model equations cannot take this model: {reason}.", hint="Choose engine='auto'.")
-    plans = [_marginal(model)] if name != "henderson" else []
-    if name != "marginal" and not reason:
+    plans = []
+    if name != "henderson":
+        plans.append(_marginal(model))
+    if name != "marginal":
         plans.append(_henderson(model))
     free = SHARE * available_bytes()
     fitting = [p for p in plans if p.bytes <= free]
@@ -115,14 +114,6 @@ def choose_engine(name: str, model: MixedModel) -> Engine:
     return HendersonEngine(model) if chosen.engine == "henderson" else MarginalEngine(model)
 
 
-def no_equations(model: MixedModel) -> str:
-    """Why the Henderson engine cannot take a model; empty where it can."""
-    if not all(isinstance(part, IndependentResidual) for part in model.residuals):
-        return "its residuals are correlated"
-    total = torch.stack([part.variance != 0 for part in model.residuals if isinstance(part, IndependentResidual)])
-    return "" if bool((total.sum(dim=0) == 1).all()) else "its residual has more than one part in some rows"
-
-
 def _marginal(model: MixedModel) -> Plan:
     n = model.n
     seconds = OVERHEAD["marginal"] + 4 * n**3 / DENSE + (4 + 4 * len(model.terms)) * n**2 / LISTED / 10
@@ -131,18 +122,36 @@ def _marginal(model: MixedModel) -> Plan:
 
 def _henderson(model: MixedModel) -> Plan:
     """Its cost if the largest term is eliminated, whose levels meet no more of the rest than they have rows."""
+    plain = independent(model)
+    count, member = (model.n, np.arange(model.n)) if plain else blocks_of(model)
+    rows = np.bincount(member, minlength=count).astype(float)
     sizes = [len(t.levels) * t.structure.size for t in model.terms]
-    alone = [size for size, t in zip(sizes, model.terms, strict=True) if one_by_one(t)]
+    alone = [
+        size if one_by_one(t) and (plain or _keeps_blocks(t, member, count)) else 0
+        for size, t in zip(sizes, model.terms, strict=True)
+    ]
     border = sum(sizes) - max(alone, default=0) + model.p + 1
     width = model.p + 1 + sum(t.incidence[1].shape[1] for t in model.terms)
-    entries = model.n * width**2
+    met = np.minimum(rows * width, border + model.p + 1)  # columns that a block meets
+    entries = float((met**2).sum()) if not plain else float(model.n * width**2)
     products = 0.0
-    for size, term in zip(sizes, model.terms, strict=True):
-        if alone and size == max(alone):
-            met = min(model.n / len(term.levels) * width, border)
-            products = len(term.levels) * met**2
+    if any(alone):
+        levels = len(model.terms[int(np.argmax(alone))].levels)
+        products = levels * min(model.n / levels * width, border) ** 2
     seconds = OVERHEAD["henderson"] + 3 * border**3 / DENSE + (min(products, 3e8) + min(entries, 1e7)) / LISTED / 4
+    if not plain:
+        # R's factor, N and P within the blocks, at every theta.
+        seconds += float((3 * rows**3 + 4 * rows**2 * met + 4 * rows * met**2).sum()) / DENSE + entries / LISTED
+        seconds += 2 * OVERHEAD["henderson"] * len(model.residuals)
     return Plan("henderson", int(8 * (8 * border**2 + 6 * entries + 3 * min(products, 3e7))), seconds, border)
+
+
+def _keeps_blocks(term: RandomPart, member: np.ndarray, count: int) -> bool:
+    """Whether every block of R lies within one level of a term."""
+    codes = term.incidence[0][:, 0].numpy() // term.structure.size
+    first = np.zeros(count, dtype=np.int64)
+    first[member] = codes
+    return bool((first[member] == codes).all())
 
 
 def dense_bytes(model: MixedModel) -> int:

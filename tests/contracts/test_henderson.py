@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -39,6 +40,9 @@ CASES = {
     "no random term": {"structures": ()},
     "a variance per section": {"residual": "sections", "weighted": True},
     "a variance per section, ml": {"residual": "sections", "method": "ml"},
+    "correlated blocks": {"residual": "blocks", "n": 42},
+    "correlated blocks, ml": {"residual": "blocks", "n": 42, "method": "ml"},
+    "a field with a nugget": {"residual": "ar1 + units"},
     "related levels": {"related": True},
     "related levels, ml": {"related": True, "method": "ml"},
 }
@@ -118,8 +122,6 @@ def nested(seed: int = 3) -> MixedModel:
     rng = np.random.default_rng(seed)
     rows = [(g, s, y) for g in range(12) for s in range(4) for y in range(3) if rng.random() < 0.1 + 0.07 * g]
     gen, site, year = (np.array(c) for c in zip(*rows, strict=True))
-    import pandas as pd
-
     d = pd.DataFrame({"gen": gen, "site": site, "year": year, "y": rng.normal(size=len(gen)) + 0.3 * gen + site})
     d[["gen", "site", "year"]] = d[["gen", "site", "year"]].astype(str)
     formula = "y ~ 1 + (1 | gen) + (1 | gen:site) + (1 | gen:year) + (1 | site:year)"
@@ -161,6 +163,43 @@ def test_terms_of_every_kind(formula, residual):
             agree(model, theta_of(model, "somewhere"), eliminate)
 
 
+def visits(seed: int = 8) -> pd.DataFrame:
+    """Subjects in two clinics, up to six visits each, some missed, in no order."""
+    rng = np.random.default_rng(seed)
+    rows = [(s, s % 2, t) for s in range(14) for t in range(6) if rng.random() < 0.8]
+    subject, clinic, visit = (np.array(c) for c in zip(*rows, strict=True))
+    y = rng.normal(size=len(rows)) + np.repeat(rng.normal(size=14), 6)[: len(rows)] + 0.3 * visit
+    d = pd.DataFrame({"subject": subject, "clinic": clinic, "visit": visit, "time": visit * 1.5, "y": y})
+    return d.astype({"subject": str, "clinic": str}).sample(frac=1, random_state=seed)
+
+
+@pytest.mark.parametrize(
+    ("formula", "residual"),
+    [
+        ("y ~ time + (1 | subject)", "id(subject):ar1(visit)"),
+        ("y ~ time + (time | subject)", "id(subject):exp(time) + id(units)"),
+        ("y ~ time + (1 | clinic) + (1 | clinic:subject)", "id(subject):us(visit)"),
+        ("y ~ time", "id(subject):cs(visit)"),
+        ("y ~ time + (1 | visit)", "dsum(id(subject):ar1(visit) | clinic)"),
+        ("y ~ clinic + (1 | subject)", "dsum(id(subject):toep(visit) | clinic) + id(units)"),
+    ],
+)
+def test_correlated_visits(formula, residual):
+    _, model = build_model(formula, visits(), residual=residual)
+    for eliminate in (None, *range(len(model.terms))):
+        for where in ("start", "somewhere", "small"):
+            agree(model, theta_of(model, where), eliminate)
+
+
+def test_blocks_within_levels_are_eliminated_with_them():
+    _, model = build_model("y ~ time + (1 | subject)", visits(), residual="id(subject):ar1(visit)")
+    assert HendersonEngine(model).inner_terms == (0,)
+    assert HendersonEngine(replace(model, residuals=simulated(3, n=model.n).residuals)).inner_terms == (0,)
+    _, model = build_model("y ~ time + (1 | visit)", visits(), residual="id(subject):ar1(visit)")
+    assert HendersonEngine(model).inner_terms == ()
+    assert HendersonEngine(model, eliminate=0).inner_terms == ()
+
+
 def test_whole_fits_agree():
     for sample, formula in (
         ("sleepstudy", "Reaction ~ Days + (Days | Subject)"),
@@ -183,10 +222,9 @@ def test_auto_takes_the_cheaper_engine_and_says_what_it_takes():
     assert plan("auto", small).engine == "marginal"
     assert plan("auto", large).engine == "henderson" and "mixed-model equations" in plan("auto", large).words
     assert choose_engine("auto", large).name == "henderson"
-    correlated = simulated(3, residual="blocks", n=27)
-    assert plan("auto", correlated).engine == "marginal"
-    with pytest.raises(reml.ModelError, match="residuals are correlated"):
-        choose_engine("henderson", correlated)
+    blocks = simulated(3, residual="blocks", n=1500, structures=())
+    assert plan("auto", simulated(3, residual="blocks", n=27)).engine == "marginal"
+    assert plan("auto", blocks).engine == "henderson"
 
 
 def test_what_is_no_number_is_rejected():
