@@ -27,7 +27,7 @@ from openreml_core.storage import OWN_OFFSET, OWN_WEIGHTS
 
 #: Algorithms and the iterations each is given by default.
 ALGORITHMS = {"ai": 100, "em": 2000, "ai-em": 200}
-DEVICES = ("cpu",)
+DEVICES = ("cpu", "cuda")
 MISSING = ("drop", "error")
 
 
@@ -86,8 +86,8 @@ def fit(
         terms of one structure are tied whole, by their names.
     max_iterations : int, optional
         100 for ``"ai"``, 2000 for ``"em"``, 200 for ``"ai-em"``.
-    device : {"cpu"}
-        Where the matrices are computed.
+    device : {"cpu", "cuda"}
+        Where the dense matrices are factorised, in double precision either way; ``"cuda"`` needs a GPU.
     on_iteration : callable, optional
         Called with each TraceRow; returning False cancels.
     missing : {"drop", "error"}
@@ -165,7 +165,7 @@ def fit(
     if algorithm != "ai" and bool((theta == 0).all()) and model.n_theta:
         raise ModelError("EM cannot leave variances of zero.", hint="Start it from positive variances.")
     estimates = maximise(
-        choose_engine(engine, model),
+        choose_engine(engine, model, device),
         theta,
         algorithm=algorithm,
         max_iterations=ALGORITHMS[algorithm] if max_iterations is None else max_iterations,

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from openreml_core.engines.block_errors import blocks_of
 from openreml_core.engines.elimination import one_by_one
@@ -96,22 +97,26 @@ def plan(name: str, model: MixedModel) -> Plan:
     return min(fitting, key=lambda p: p.seconds)
 
 
-def choose_engine(name: str, model: MixedModel) -> Engine:
+def choose_engine(name: str, model: MixedModel, device: str = "cpu") -> Engine:
     """An engine for the model.
 
     Parameters
     ----------
     name : {"auto", "marginal", "henderson"}
     model : MixedModel
+    device : {"cpu", "cuda"}
+        Where its dense matrices are factorised.
 
     Raises
     ------
     ModelError
-        As :func:`plan`.
+        As :func:`plan`; where the device is not there.
     """
+    if device != "cpu" and not torch.cuda.is_available():
+        raise ModelError("device='cuda' needs a GPU that torch can use, and finds none.", hint="Leave device out.")
     chosen = plan(name, model)
     use_threads(chosen.size)
-    return HendersonEngine(model) if chosen.engine == "henderson" else MarginalEngine(model)
+    return HendersonEngine(model, device=device) if chosen.engine == "henderson" else MarginalEngine(model, device)
 
 
 def _marginal(model: MixedModel) -> Plan:

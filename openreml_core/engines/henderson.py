@@ -60,17 +60,25 @@ class HendersonEngine:
         The cross-products of a model with independent residuals, where they are known already.
     eliminate : int, optional
         The term by whose levels effects are eliminated; the cheapest by default.
+    device : str
+        Where the border is factorised and inverted: ``"cpu"``, or ``"cuda"`` for a GPU.
     """
 
     name = "henderson"
     exact_is_cheap = False
 
-    def __init__(self, model: MixedModel, cross: CrossProducts | None = None, eliminate: int | None = None) -> None:
+    def __init__(
+        self,
+        model: MixedModel,
+        cross: CrossProducts | None = None,
+        eliminate: int | None = None,
+        device: str = "cpu",
+    ) -> None:
         self.model = model
         self.errors = errors = errors_of(model) if cross is None else IndependentErrors(cross)
         elimination = choose_elimination(model, errors, eliminate)
         self.inner_terms = elimination.inner_terms
-        self.border = Border(model, elimination)
+        self.border = Border(model, elimination, device)
         alone = len(self.inner_terms) == 1 and elimination.sizes[self.inner_terms[0]] == 1
         self.levels: levels.Levels = ScalarLevels(elimination) if alone else BlockedLevels(elimination)
         self.places = Places(model, elimination, self.levels, self.border)

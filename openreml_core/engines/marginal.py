@@ -48,12 +48,14 @@ class MarginalEngine:
     Parameters
     ----------
     model : MixedModel
+    device : str
+        Where V is factorised and inverted: ``"cpu"``, or ``"cuda"`` for a GPU. What an evaluation keeps is on the CPU.
     """
 
     name = "marginal"
 
-    def __init__(self, model: MixedModel) -> None:
-        self.model = model
+    def __init__(self, model: MixedModel, device: str = "cpu") -> None:
+        self.model, self.device = model, device
         self.exact_is_cheap = model.n <= SMALL
 
     # -- the likelihood -----------------------------------------------------------------------------------------
@@ -61,10 +63,11 @@ class MarginalEngine:
     def _factorise(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """F, Q, U, y* - QQ'y* and Q'y* at theta."""
         model = self.model
-        factor, failed = torch.linalg.cholesky_ex(model.covariance(theta))
+        factor, failed = torch.linalg.cholesky_ex(model.covariance(theta).to(self.device))
         if int(failed) or not bool(torch.isfinite(factor.diagonal()).all()):
             raise NotPositiveDefinite
-        whitened = torch.linalg.solve_triangular(factor, torch.column_stack([model.X, model.centred]), upper=False)
+        right = torch.column_stack([model.X, model.centred]).to(self.device)
+        whitened = torch.linalg.solve_triangular(factor, right, upper=False)
         q, u = torch.linalg.qr(whitened[:, :-1])
         fitted = q.T @ whitened[:, -1]
         return factor, q, u, whitened[:, -1] - q @ fitted, fitted
@@ -91,7 +94,7 @@ class MarginalEngine:
         model = self.model
         factor, q, u, rest, fitted = self._factorise(theta)
         criterion, sigma2 = self._likelihood(factor, u, rest)
-        u_inverse = torch.linalg.solve_triangular(u, torch.eye(model.p, dtype=u.dtype), upper=True)
+        u_inverse = torch.linalg.solve_triangular(u, torch.eye(model.p, dtype=u.dtype, device=u.device), upper=True)
         t = torch.linalg.solve_triangular(factor.T, q, upper=True)
         py = torch.linalg.solve_triangular(factor.T, rest[:, None], upper=True)[:, 0]
         v_inverse = torch.cholesky_inverse(factor)
@@ -100,6 +103,7 @@ class MarginalEngine:
         if model.method == "reml":
             s += t @ t.T
         s *= 0.5
+        s, t, py, v_inverse, u_inverse, fitted = (x.to("cpu") for x in (s, t, py, v_inverse, u_inverse, fitted))
         pairings = tuple(c.pair(s) for c in model.all_components)
 
         # The residual's pairing is left over where its variance is profiled out.
