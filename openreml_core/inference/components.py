@@ -70,6 +70,9 @@ def natural_estimates(estimates: Estimates) -> NaturalEstimates:
     covariance = np.outer(ratio, ratio) * covariance[np.ix_(source, source)]
     values = model.natural_values(at.theta, at.sigma2).numpy()
     for k in range(len(bounds)):
+        if source[k] != k and bounds[k] and not bounds[source[k]]:
+            bounds[source[k]] = bounds[k]  # a bound that the one who follows has met holds the leader
+    for k in range(len(bounds)):
         if source[k] != k:
             times = "" if np.isclose(ratio[k], 1.0) else f"{ratio[k]:.6g} * "
             bounds[k] = f"tied to {times}{model.parameter_names[source[k]]}"
