@@ -30,7 +30,7 @@ from torch import Tensor
 
 from openreml_core.covariance.cholesky import semidefinite_factor
 from openreml_core.covariance.components import columns
-from openreml_core.engines import levels
+from openreml_core.engines import levels, sensitivity
 from openreml_core.engines.blocked_levels import BlockedLevels
 from openreml_core.engines.border import Border, SolvedBorder, border_target
 from openreml_core.engines.crossproducts import CrossProducts, cross_products
@@ -224,10 +224,16 @@ class HendersonEngine:
                 border_h.append(border)
         return columns(inner_h, self.levels.size), columns(border_h, self.border.width)
 
-    def _times(self, equations: Equations, inner: Tensor, border: Tensor) -> tuple[Tensor, Tensor]:
+    def times(self, equations: Equations, inner: Tensor, border: Tensor) -> tuple[Tensor, Tensor]:
         """N x: x at the inner places (., c) and in the border (B, c)."""
         out_c, out_b = equations.inner.times(inner, border)
         return out_c, equations.n_bb @ border + out_b
+
+    def quadratic(self, equations: Equations, inner: Tensor, border: Tensor) -> Tensor:
+        """g'M g, (c, c): g at the inner places (., c) and in the border (B, c)."""
+        inside, carried = equations.inner.carry(inner)
+        z = equations.border.half_solve(border - carried)
+        return inside + z.T @ z
 
     def _information(
         self,
@@ -244,7 +250,7 @@ class HendersonEngine:
         A direction h has f = Z h; a section has f = R0_s P~y, W'R^-1 f = N_s e / sigma2_s^2.
         """
         model = self.model
-        g = self._times(equations, *h)
+        g = self.times(equations, *h)
         square = h[0].T @ g[0] + h[1].T @ g[1]
         if natural or not model.profiled:
             p = equations.precision
@@ -258,9 +264,7 @@ class HendersonEngine:
             own = torch.diag(by_section[2] * slopes**2 * p**3)
             square = torch.cat([torch.cat([square, mixed], dim=1), torch.cat([mixed.T, own], dim=1)])
             g = (torch.cat([g[0], s[0]], dim=1), torch.cat([g[1], s[1]], dim=1))
-        inside, carried = equations.inner.carry(g[0])
-        z = equations.border.half_solve(g[1] - carried)
-        information = (square - inside - z.T @ z) / (2 * sigma2)
+        information = (square - self.quadratic(equations, *g)) / (2 * sigma2)
         if natural:
             return information / sigma2**2
         if not model.profiled:
@@ -299,7 +303,7 @@ class HendersonEngine:
         whole[:m, :m] = profile + torch.outer(whole[:m, m], whole[:m, m]) / whole[m, m]
         return whole
 
-    def _beta_columns(self, at: HendersonEvaluation) -> tuple[Tensor, Tensor]:
+    def beta_columns(self, at: HendersonEvaluation) -> tuple[Tensor, Tensor]:
         """Columns (., p) of Lambda M Lambda' for b, at the inner places and in the border (y's row zero)."""
         border = at.t[:-1, self.border.random : self.border.width - 1]
         return at.equations.inner.back(border), border
@@ -307,8 +311,8 @@ class HendersonEngine:
     def beta_covariance_derivatives(self, at: HendersonEvaluation) -> Tensor:
         """dC / d theta_k = H'(K (x) dSigma_k) H, H = Z'V~^-1 X C; for a section x'N_s x / sigma2_s^2, x b's columns of M."""
         model, parts = self.model, self.model.split(at.theta)
-        x_c, x_b = self._beta_columns(at)
-        h = self.places.by_level(*self._times(at.equations, x_c, x_b))
+        x_c, x_b = self.beta_columns(at)
+        h = self.places.by_level(*self.times(at.equations, x_c, x_b))
         out = []
         for u, (term, part) in enumerate(zip(model.terms, parts, strict=False)):
             own = h[u] if term.kernel is None else torch.einsum("qj,jkp->qkp", term.kernel, h[u])
@@ -322,6 +326,18 @@ class HendersonEngine:
             inside = torch.from_numpy(x.T @ (self.cross.by_section[s] @ x)) * precision[s] ** 2
             out += [d[0, 0] * inside for d in residual.structure.derivatives(part)]
         return torch.stack(out)
+
+    def natural_beta_slopes(self, at: HendersonEvaluation) -> Tensor:
+        """dC / d nu_k for the natural parameters."""
+        return sensitivity.beta_slopes(self, at)
+
+    def expected_information(self, at: HendersonEvaluation) -> Tensor:
+        """tr(P V_k P V_l) / 2, by dense matrices of all equations."""
+        return sensitivity.expected_information(self, at)
+
+    def beta_covariance_excess(self, at: HendersonEvaluation, weights: Tensor) -> Tensor:
+        """sum_kl W_kl C (Q_kl - P_k C P_l - R_kl / 4) C."""
+        return sensitivity.beta_excess(self, at, weights)
 
     def random_effects(self, at: HendersonEvaluation) -> tuple[RandomEffects, ...]:
         """u^ = Lambda s^; Var[u^ - u] = sigma2 Lambda M Lambda' by level, and the same without X for Var[u | y]."""
