@@ -1,6 +1,6 @@
 """Derivatives of V in its natural parameters nu on the scale of the data, which Kenward and Roger's method is built on.
 
-    V_k = dV / d nu_k = Z (dSigma / d nu_k (x) K) Z',   V_kl = d2V / d nu_k d nu_l = 0 across components
+V_k = dV / d nu_k = Z (dSigma / d nu_k (x) K) Z',   V_kl = d2V / d nu_k d nu_l = 0 across components
 """
 
 from __future__ import annotations
