@@ -83,7 +83,9 @@ def contrast_matrix(contrast: Contrast, levels: Sequence[str], column: str) -> t
         step = np.arange(1, m) / m
         matrix = np.where(np.arange(m)[:, None] > np.arange(m - 1)[None, :], step, step - 1.0)
         return matrix, tuple(f"[D.{level}]" for level in levels[1:])
-    return _polynomial(m), tuple(f"[{('.L', '.Q', '.C')[d] if d < 3 else f'^{d + 1}'}]" for d in range(m - 1))
+    return polynomial_scores(np.arange(1.0, m + 1.0)), tuple(
+        f"[{('.L', '.Q', '.C')[d] if d < 3 else f'^{d + 1}'}]" for d in range(m - 1)
+    )
 
 
 def _base(base: str | None, levels: Sequence[str], column: str) -> int:
@@ -97,8 +99,9 @@ def _base(base: str | None, levels: Sequence[str], column: str) -> int:
     raise DataError(f"*{column}* has no level '{base}'.", hint=hint)
 
 
-def _polynomial(m: int) -> np.ndarray:
-    """Return orthonormal polynomials of the scores 1 ... m, degrees 1 ... m - 1, leading coefficients positive."""
-    scores = np.arange(1.0, m + 1.0) - (m + 1.0) / 2.0
-    q, r = np.linalg.qr(np.vander(scores / max(scores[-1], 0.5), m, increasing=True))
+def polynomial_scores(scores: np.ndarray) -> np.ndarray:
+    """Return orthonormal polynomials of m scores, degrees 1 ... m - 1, leading coefficients positive, shape (m, m - 1)."""
+    scores = np.asarray(scores, dtype=np.float64)
+    centred = scores - scores.mean()
+    q, r = np.linalg.qr(np.vander(centred / max(np.abs(centred).max(), 1e-300), len(scores), increasing=True))
     return (q * np.sign(np.diag(r)))[:, 1:]
