@@ -94,11 +94,13 @@ class FixedEffectTests(FittedModel):
         >>> fit = reml.fit("yield ~ C(nitro) * Variety + (1 | Block/Variety)", reml.load_sample("oats"))
         >>> fit.means("Variety")[["Variety", "estimate", "std_error", "df"]].round(3)
                Variety  estimate  std_error     df
-        0  Golden.rain   104.500      7.798  8.869
+        0  Golden Rain   104.500      7.798  8.869
         1   Marvellous   109.792      7.798  8.869
         2      Victory    97.625      7.798  8.869
-        >>> fit.means("nitro").pairs(adjust="tukey").loc[0, ["contrast", "estimate"]].tolist()
-        ['0 - 0.2', -19.5]
+        >>> fit.means("nitro").pairs(adjust="tukey")[["contrast", "estimate", "p_value"]].round(4).head(2)
+          contrast  estimate  p_value
+        0  0 - 0.2  -19.5000   0.0004
+        1  0 - 0.4  -34.8333   0.0000
 
         References
         ----------
