@@ -72,8 +72,10 @@ def fit(
         Positive weights w, a column's name or n numbers: the residual variance is sigma2 / w.
     offset : str or sequence of float, optional
         Known part of the mean.
-    contrasts : mapping of str to str, optional
-        Coding of factors, e.g. ``{"rep": "sum"}``; the default is treatment against the first level.
+    contrasts : mapping of str to str or matrix, optional
+        Coding of factors: ``{"rep": "sum"}``, ``"helmert"``, ``"poly"`` or ``"poly(0, 1, 4)"`` with scores, ``"treatment(b)"``
+        against level b, a matrix with a row per level. The default is treatment against the first level, and polynomials for
+        ordered categories. It changes what coefficients mean; tests of terms and means stay the same.
     algorithm : {"ai", "em", "ai-em"}
         Average information in a trust region, EM, or three EM steps first.
     engine : {"auto", "marginal", "henderson"}
@@ -148,7 +150,7 @@ def fit(
         method=method,
         weights=weights if isinstance(weights, str) else None if weights is None else OWN_WEIGHTS,
         offset=offset if isinstance(offset, str) else None if offset is None else OWN_OFFSET,
-        contrasts={k: str(v) for k, v in (contrasts or {}).items() if k in design.frame.columns},
+        contrasts={k: v.plain for k, v in design.coding.contrasts.items() if k in design.frame.columns},
         algorithm=algorithm,
         engine=engine,
         max_iterations=None if max_iterations is None else int(max_iterations),

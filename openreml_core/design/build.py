@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from openreml_core.design.checks import (
 )
 from openreml_core.design.coding import Coding
 from openreml_core.design.columns import is_numeric
-from openreml_core.design.contrasts import contrast_named
+from openreml_core.design.contrasts import Contrast, contrast_named
 from openreml_core.design.effects import INTERCEPT
 from openreml_core.design.evaluate import Coded, Variable
 from openreml_core.design.finite import check_finite
@@ -37,7 +38,7 @@ def build_design(
     *,
     weights: str | np.ndarray | pd.Series | None = None,
     offset: str | np.ndarray | pd.Series | None = None,
-    contrasts: Mapping[str, str] | None = None,
+    contrasts: Mapping[str, Any] | None = None,
     missing: str = "drop",
     known_groups: Collection[str] = (),
     plain_residual: bool = True,
@@ -54,7 +55,8 @@ def build_design(
     offset : str or array of shape (rows of data,), optional
         Added to the formula's own ``offset(...)``.
     contrasts : dict, optional
-        Column -> ``"treatment"`` (default), ``"sum"``, ``"helmert"`` or ``"poly"``.
+        Column -> ``"treatment"`` (default), ``"sum"``, ``"helmert"``, ``"poly"`` (default of ordered categories), with a base or
+        scores in brackets, or a matrix; see :func:`openreml_core.design.contrasts.contrast_named`.
     missing : {"drop", "error"}
         What happens to rows that lack a value the model uses.
     known_groups : collection of str
@@ -100,6 +102,7 @@ def build_design(
     read = with_linear_parts(read, table)
 
     asked = {str(name): contrast_named(kind, str(name)) for name, kind in (contrasts or {}).items()}
+    asked |= {name: Contrast("poly") for name in _ordered(read, table) if name not in asked}
     y = check_response(read, table)
     weight_values = None
     if weights is not None:
@@ -147,6 +150,13 @@ def build_design(
         kept=kept,
         offsets=offsets,
     )
+
+
+def _ordered(formula: Formula, table: Table) -> list[str]:
+    """Columns of the fixed part that are ordered categories."""
+    names = {name for term in formula.terms for factor in term for name in factor.names}
+    types = {name: table.column(name).dtype for name in names}
+    return sorted(name for name, dtype in types.items() if isinstance(dtype, pd.CategoricalDtype) and dtype.ordered)
 
 
 def _offset(offsets: Sequence[Variable], table: Table) -> np.ndarray:

@@ -219,6 +219,21 @@ class SolvedBlocks:
                     out[k] += torch.einsum("gac,gad->cd", own, direction @ own)
         return out
 
+    def combined(self, x: Tensor, directions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        count = x.shape[1]
+        over = torch.zeros(self.errors.size + 1, count, dtype=torch.float64)
+        square = torch.zeros(count, count, dtype=torch.float64)
+        x = torch.nn.functional.pad(x, (0, 0, 0, 1))
+        for shape, inverse in self._shapes():
+            spread = [s.spread(directions[s.part], shape.rows) for s in shape.shares]
+            direction = torch.stack(spread).sum(dim=0)
+            for batch in shape.batches:
+                f = direction @ (inverse @ batch.times(x))
+                solved = inverse @ f
+                over.index_add_(0, batch.columns.reshape(-1), (batch.design.mT @ solved).reshape(-1, count))
+                square += torch.einsum("gac,gad->cd", f, solved)
+        return over[:-1], square
+
 
 def blocks_of(model: MixedModel) -> tuple[int, np.ndarray]:
     """The number of R's blocks, and each row's: rows that any part of R correlates are in one block."""

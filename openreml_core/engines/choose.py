@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +10,10 @@ import torch
 from openreml_core.engines.block_errors import blocks_of
 from openreml_core.engines.elimination import one_by_one
 from openreml_core.engines.engine import Engine
-from openreml_core.engines.henderson import HendersonEngine, independent
-from openreml_core.engines.marginal import MarginalEngine
+from openreml_core.engines.henderson import HendersonEngine
+from openreml_core.engines.layout import independent
+from openreml_core.engines.marginal import MarginalEngine, dense_bytes
+from openreml_core.engines.memory import SHARE, available_bytes
 from openreml_core.engines.threads import use_threads
 from openreml_core.errors import ModelError
 from openreml_core.model import MixedModel, RandomPart
@@ -22,8 +23,6 @@ ENGINES = ("auto", "marginal", "henderson")
 DENSE, LISTED = 2e10, 1e8
 #: Seconds of an evaluation that do not depend on size.
 OVERHEAD = {"marginal": 0.8e-3, "henderson": 2.2e-3}
-#: Share of the free memory that an engine may take.
-SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -157,20 +156,3 @@ def _keeps_blocks(term: RandomPart, member: np.ndarray, count: int) -> bool:
     first = np.zeros(count, dtype=np.int64)
     first[member] = codes
     return bool((first[member] == codes).all())
-
-
-def dense_bytes(model: MixedModel) -> int:
-    """Memory of one evaluation: V, its factor and inverse, S, the terms' masks, and room for products, n x n each."""
-    return 8 * model.n**2 * (8 + 2 * len(model.terms))
-
-
-def available_bytes() -> int:
-    """Free memory of this machine; 8 GiB where the system does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return 8 * 2**30

@@ -58,3 +58,6 @@ class SolvedErrors(Protocol):
 
     def sandwiches(self, x: Tensor, directions: Directions) -> list[Tensor]:
         """x'W'R^-1 R_k R^-1 W x (c, c) for every direction, x (Q, c)."""
+
+    def combined(self, x: Tensor, directions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """W'R^-1 f (Q, c) and f'R^-1 f (c, c), f = sum over the parts of R_direction R^-1 W x, x (Q, c), a direction each."""

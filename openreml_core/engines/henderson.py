@@ -22,25 +22,25 @@ r being S0's column of y. Of n x n matrices the derivatives need only
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from openreml_core.covariance import IndependentResidual
 from openreml_core.covariance.cholesky import semidefinite_factor
 from openreml_core.covariance.components import columns
-from openreml_core.engines import levels
-from openreml_core.engines.block_errors import BlockErrors
+from openreml_core.engines import levels, sensitivity
 from openreml_core.engines.blocked_levels import BlockedLevels
 from openreml_core.engines.border import Border, SolvedBorder, border_target
-from openreml_core.engines.crossproducts import CrossProducts, cross_products
+from openreml_core.engines.crossproducts import CrossProducts
 from openreml_core.engines.elimination import choose_elimination
 from openreml_core.engines.engine import NotPositiveDefinite, RandomEffects
 from openreml_core.engines.equations import Equations, HendersonEvaluation
-from openreml_core.engines.errors import Errors, SolvedErrors
+from openreml_core.engines.errors import SolvedErrors
 from openreml_core.engines.independent_errors import IndependentErrors, SolvedIndependent
+from openreml_core.engines.layout import errors_of
 from openreml_core.engines.places import Places
 from openreml_core.engines.scalar_levels import ScalarLevels
 from openreml_core.model import MixedModel
@@ -239,10 +239,16 @@ class HendersonEngine:
                 border_h.append(border)
         return columns(inner_h, self.levels.size), columns(border_h, self.border.width)
 
-    def _times(self, equations: Equations, inner: Tensor, border: Tensor) -> tuple[Tensor, Tensor]:
+    def times(self, equations: Equations, inner: Tensor, border: Tensor) -> tuple[Tensor, Tensor]:
         """N x: x at the inner places (., c) and in the border (B, c)."""
         out_c, out_b = equations.inner.times(inner, border)
         return out_c, equations.n_bb @ border + out_b
+
+    def quadratic(self, equations: Equations, inner: Tensor, border: Tensor) -> Tensor:
+        """g'M g, (c, c): g at the inner places (., c) and in the border (B, c)."""
+        inside, carried = equations.inner.carry(inner)
+        z = equations.border.half_solve(border - carried)
+        return inside + z.T @ z
 
     def _information(
         self,
@@ -259,7 +265,7 @@ class HendersonEngine:
         A direction h has f = Z h, W'R^-1 f = N h; a parameter of R has f = R_k P~y.
         """
         model = self.model
-        g = self._times(equations, *h)
+        g = self.times(equations, *h)
         square = h[0].T @ g[0] + h[1].T @ g[1]
         if natural or not model.profiled:
             over, own = equations.errors.variates(e, self._residual_directions(theta, natural))
@@ -267,9 +273,7 @@ class HendersonEngine:
             mixed = h[0].T @ s[0] + h[1].T @ s[1]
             square = torch.cat([torch.cat([square, mixed], dim=1), torch.cat([mixed.T, own], dim=1)])
             g = (torch.cat([g[0], s[0]], dim=1), torch.cat([g[1], s[1]], dim=1))
-        inside, carried = equations.inner.carry(g[0])
-        z = equations.border.half_solve(g[1] - carried)
-        information = (square - inside - z.T @ z) / (2 * sigma2)
+        information = (square - self.quadratic(equations, *g)) / (2 * sigma2)
         if natural:
             return information / sigma2**2
         if not model.profiled:
@@ -308,7 +312,7 @@ class HendersonEngine:
         whole[:m, :m] = profile + torch.outer(whole[:m, m], whole[:m, m]) / whole[m, m]
         return whole
 
-    def _beta_columns(self, at: HendersonEvaluation) -> tuple[Tensor, Tensor]:
+    def beta_columns(self, at: HendersonEvaluation) -> tuple[Tensor, Tensor]:
         """Columns (., p) of Lambda M Lambda' for b, at the inner places and in the border (y's row zero)."""
         border = at.t[:-1, self.border.random : self.border.width - 1]
         return at.equations.inner.back(border), border
@@ -316,8 +320,8 @@ class HendersonEngine:
     def beta_covariance_derivatives(self, at: HendersonEvaluation) -> Tensor:
         """dC / d theta_k = H'(K (x) dSigma_k) H, H = Z'V~^-1 X C; for a section x'N_s x / sigma2_s^2, x b's columns of M."""
         model, parts = self.model, self.model.split(at.theta)
-        x_c, x_b = self._beta_columns(at)
-        h = self.places.by_level(*self._times(at.equations, x_c, x_b))
+        x_c, x_b = self.beta_columns(at)
+        h = self.places.by_level(*self.times(at.equations, x_c, x_b))
         out = []
         for u, (term, part) in enumerate(zip(model.terms, parts, strict=False)):
             own = h[u] if term.kernel is None else torch.einsum("qj,jkp->qkp", term.kernel, h[u])
@@ -328,6 +332,18 @@ class HendersonEngine:
         x = self.places.whole(x_c, x_b)
         out += at.equations.errors.sandwiches(x, self._residual_directions(at.theta, natural=False))
         return torch.stack(out)
+
+    def natural_beta_slopes(self, at: HendersonEvaluation) -> Tensor:
+        """dC / d nu_k for the natural parameters."""
+        return sensitivity.beta_slopes(self, at)
+
+    def expected_information(self, at: HendersonEvaluation) -> Tensor:
+        """tr(P V_k P V_l) / 2, by dense matrices of all equations."""
+        return sensitivity.expected_information(self, at)
+
+    def beta_covariance_excess(self, at: HendersonEvaluation, weights: Tensor) -> Tensor:
+        """sum_kl W_kl C (Q_kl - P_k C P_l - R_kl / 4) C."""
+        return sensitivity.beta_excess(self, at, weights)
 
     def random_effects(self, at: HendersonEvaluation) -> tuple[RandomEffects, ...]:
         """u^ = Lambda s^; Var[u^ - u] = sigma2 Lambda M Lambda' by level, and the same without X for Var[u | y]."""
@@ -368,15 +384,13 @@ class HendersonEngine:
             out += term.spread(u[:, :, None])[:, 0]
         return out
 
-
-def errors_of(model: MixedModel) -> Errors:
-    """R's layout: sections of independent residuals, summed once, or blocks."""
-    return IndependentErrors(cross_products(model)) if independent(model) else BlockErrors(model)
-
-
-def independent(model: MixedModel) -> bool:
-    """Whether every row's residual is independent of the others', with one variance."""
-    if not all(isinstance(part, IndependentResidual) for part in model.residuals):
-        return False
-    parts = torch.stack([part.variance != 0 for part in model.residuals if isinstance(part, IndependentResidual)])
-    return bool((parts.sum(dim=0) == 1).all())
+    def prediction_covariance(self, at: HendersonEvaluation, fixed: Tensor, random: Sequence[Tensor]) -> Tensor:
+        """l'M l in u's scale: v'v + d'T d,  v = F^-1 Lambda'l_c of the inner effects,  d = l_b - Y'v of the border."""
+        inner = torch.zeros(self.levels.size, len(fixed), dtype=torch.float64)
+        border = torch.zeros(self.border.width, len(fixed), dtype=torch.float64)
+        border[self.border.random : self.border.width - 1] = fixed.T
+        for u, z in enumerate(random):
+            (inner if u in self.inner_terms else border)[self.places.of_term[u]] = z
+        square, carried = at.equations.inner.carry(inner)
+        d = border - carried
+        return at.sigma2 * (square + d.T @ at.t[:-1, :-1] @ d)

@@ -64,3 +64,13 @@ class SolvedIndependent:
             inside = torch.from_numpy(values.T @ (n @ values)) * p**2
             out += [d[0, 0] * inside for d in own]
         return out
+
+    def combined(self, x: Tensor, directions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        over, square = torch.zeros_like(x), torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64)
+        for n, p, direction in zip(self.cross.by_section, self.precision, directions, strict=True):
+            slope = direction[0, 0]
+            if slope:
+                own = torch.from_numpy(n @ x.numpy())
+                over += slope * p**2 * own
+                square += slope**2 * p**3 * (x.T @ own)
+        return over, square

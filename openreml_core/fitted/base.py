@@ -202,8 +202,8 @@ class FittedModel:
 
         Parameters
         ----------
-        ddf : {"satterthwaite", "residual", "normal"}
-            Denominator degrees of freedom.
+        ddf : {"satterthwaite", "kenward-roger", "residual", "normal"}
+            Denominator degrees of freedom. Kenward-Roger adjusts the standard errors too.
         level : float
             Coverage of the intervals.
 

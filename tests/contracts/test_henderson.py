@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import openreml_core as reml
 from openreml_core.assembly import build_model
-from openreml_core.covariance import Diagonal, Unstructured
+from openreml_core.covariance import Diagonal, FactorAnalytic, Unstructured
 from openreml_core.engines import (
     HendersonEngine,
     MarginalEngine,
@@ -44,6 +44,7 @@ CASES = {
     "correlated blocks, ml": {"residual": "blocks", "n": 42, "method": "ml"},
     "a field with a nugget": {"residual": "ar1 + units"},
     "related levels": {"related": True},
+    "factor analytic": {"structures": (("g", FactorAnalytic, 4, 8), ("h", Diagonal, 1, 5)), "n": 70},
     "related levels, ml": {"related": True, "method": "ml"},
 }
 WHERE = ("start", "somewhere", "small", "at zero", "large")
@@ -59,6 +60,23 @@ def theta_of(model: MixedModel, where: str) -> torch.Tensor:
     return torch.cat([factor * theta[:own], theta[own:]])
 
 
+def second_order(dense, a, equations, b) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """What Kenward and Roger's method asks of either engine; weights of parameters in units of their standard errors."""
+    torch.manual_seed(7)
+    information = dense.expected_information(a)
+    half = torch.randn(len(information), 3).double() / information.diagonal().sqrt()[:, None]
+    weights = half @ half.T
+    weights[0] = weights[:, 0] = 0.0
+    size = information.diagonal().rsqrt()
+    excess = dense.beta_covariance_excess(a, weights)
+    return [
+        (equations.natural_beta_slopes(b), dense.natural_beta_slopes(a)),
+        (torch.outer(size, size) * equations.expected_information(b), torch.outer(size, size) * information),
+        (a.beta_covariance + equations.beta_covariance_excess(b, weights), a.beta_covariance + excess),
+        (a.beta_covariance + equations.beta_covariance_excess(b, -weights), a.beta_covariance - excess),
+    ]
+
+
 def agree(model: MixedModel, theta: torch.Tensor, eliminate: int | None = None, near: float = 1e-8) -> None:
     """Criterion, score, AI, b, BLUPs, covariances of both engines, relative to the largest."""
     dense, equations = MarginalEngine(model), HendersonEngine(model, eliminate=eliminate)
@@ -70,6 +88,7 @@ def agree(model: MixedModel, theta: torch.Tensor, eliminate: int | None = None, 
     pairs.append((equations.beta_covariance_derivatives(b), dense.beta_covariance_derivatives(a)))
     pairs.append((equations.random_fit(b), dense.random_fit(a)))
     if not bool((theta == 0).any()):
+        pairs += second_order(dense, a, equations, b)
         pairs.append((equations.natural_information(b), dense.natural_information(a)))
     for x, y in zip(equations.random_effects(b), dense.random_effects(a), strict=True):
         pairs += [(x.blup, y.blup), (x.conditional, y.conditional), (x.prediction, y.prediction)]

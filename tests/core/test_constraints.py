@@ -184,7 +184,9 @@ def test_a_ratio_of_correlations_keeps_both_inside(trials):
 
 
 def test_a_ratio_beyond_the_default_start_is_begun_within_it(trials):
-    fit = reml.fit("y ~ site", trials, residual=TRIALS, ties={"residual[B].ar1(col).rho": "5 * residual[A].ar1(col).rho"})
+    fit = reml.fit(
+        "y ~ site", trials, residual=TRIALS, ties={"residual[B].ar1(col).rho": "5 * residual[A].ar1(col).rho"}
+    )
     assert fit.converged and abs(fit.parameters["residual[B].ar1(col).rho"]) < 1
 
 
