@@ -122,3 +122,9 @@ class Engine(Protocol):
 
     def effective_dimensions(self, at: Any) -> Sequence[float]:
         """tr(V_t P) of every random term and part of the residual; with p they add up to n."""
+
+    def prediction_covariance(self, at: Any, fixed: Tensor, random: Sequence[Tensor]) -> Tensor:
+        """Var(x'(b^ - b) + z'(u^ - u)) of c combinations, (c, c), Cov(b^, u^ - u) in it.
+
+        ``fixed`` (c, p) holds their x, ``random`` their z: a (q, k, c) for each random term.
+        """

@@ -22,6 +22,7 @@ r being S0's column of y. Of n x n matrices the derivatives need only
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -359,3 +360,14 @@ class HendersonEngine:
         ):
             out += term.spread(u[:, :, None])[:, 0]
         return out
+
+    def prediction_covariance(self, at: HendersonEvaluation, fixed: Tensor, random: Sequence[Tensor]) -> Tensor:
+        """l'M l in u's scale: v'v + d'T d,  v = F^-1 Lambda'l_c of the inner effects,  d = l_b - Y'v of the border."""
+        inner = torch.zeros(self.levels.size, len(fixed), dtype=torch.float64)
+        border = torch.zeros(self.border.width, len(fixed), dtype=torch.float64)
+        border[self.border.random : self.border.width - 1] = fixed.T
+        for u, z in enumerate(random):
+            (inner if u in self.inner_terms else border)[self.places.of_term[u]] = z
+        square, carried = at.equations.inner.carry(inner)
+        d = border - carried
+        return at.sigma2 * (square + d.T @ at.t[:-1, :-1] @ d)

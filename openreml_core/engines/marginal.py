@@ -12,6 +12,7 @@ No ridge is ever added: a V~ that is not positive definite is an error, and the 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -218,3 +219,17 @@ class MarginalEngine:
         """tr(V_t P): sigma2 in V_t and 1 / sigma2 in P cancel."""
         p, parts = at.projection, zip(self.model.all_components, self.model.relative(at.theta), strict=True)
         return tuple(float((component.pair(p) * sigma).sum()) for component, sigma in parts)
+
+    def prediction_covariance(self, at: DenseEvaluation, fixed: Tensor, random: Sequence[Tensor]) -> Tensor:
+        """z'Gz - k'V^-1 k + d'Cd,  k = ZGz the covariance with the rows,  d = x - X'V^-1 k,  C = Cov(b^)."""
+        model, c = self.model, len(fixed)
+        k, prior = torch.zeros(model.n, c, dtype=fixed.dtype), torch.zeros(c, c, dtype=fixed.dtype)
+        for term, part, z in zip(model.terms, model.split(at.theta), random, strict=False):
+            gz = torch.einsum("ab,qbc->qac", term.structure.matrix(part), z)
+            if term.kernel is not None:
+                gz = torch.einsum("qj,jac->qac", term.kernel, gz)
+            prior += z.reshape(-1, c).T @ gz.reshape(-1, c)
+            k += term.spread(gz)
+        weighed = at.v_inverse @ k
+        d = fixed.T - model.X.T @ weighed
+        return at.sigma2 * (prior - k.T @ weighed) + d.T @ at.beta_covariance @ d
