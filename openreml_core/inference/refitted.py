@@ -9,13 +9,16 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from openreml_core.design.rank import independent_columns
+from openreml_core.design.rank import independent_columns, null_directions
 from openreml_core.engines import choose_engine
 from openreml_core.errors import DataError, ModelError
 from openreml_core.inference.entries import Entries, mean_difference
 from openreml_core.model import MixedModel
 from openreml_core.reml import Estimates, maximise
 from openreml_core.reml.ties import Ties
+
+#: Elements of X that find room.
+MAX_CELLS = 100_000_000
 
 
 def fitted_as_fixed(entries: Entries) -> Estimates:
@@ -33,6 +36,10 @@ def fitted_as_fixed(entries: Entries) -> Estimates:
     tested, term = entries.tested, entries.term
     column = np.full(len(term.levels), -1)
     column[tested] = np.arange(len(tested))
+    if model.n * (len(tested) + model.p) > MAX_CELLS:
+        raise DataError(
+            f"a fixed effect of each of the {len(tested):,} levels over {model.n:,} rows is too large to hold"
+        )
     z = np.eye(len(tested))[column[term.codes.numpy()]]
     wide = np.column_stack([z, model.X.numpy()])
     kept = independent_columns(wide)
@@ -68,10 +75,8 @@ def mean_difference_of_estimates(fixed: Estimates, q: int) -> float:
 
 def _check_apart(wide: np.ndarray, q: int, name: str) -> None:
     """Refuse levels whose differences other fixed effects determine too: [Z X] is zero in a direction of unequal parts of Z."""
-    size = np.sqrt(np.square(wide).sum(axis=0))
-    size[size == 0] = 1.0
-    _, values, rows = np.linalg.svd(wide / size, full_matrices=True)
-    nothing = rows[int((values > 1e-9 * values[0]).sum()) :, :q] / size[:q]
+    size, directions = null_directions(wide)
+    nothing = directions[:, :q] / size[:q]
     if len(nothing) and np.abs(nothing - nothing.mean(axis=1, keepdims=True)).max() > 1e-7 * np.abs(nothing).max():
         raise DataError(f"fixed effects determine differences between levels of *{name}*")
 

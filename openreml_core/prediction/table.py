@@ -21,6 +21,7 @@ from torch import Tensor
 
 from openreml_core.design import Design
 from openreml_core.design.columns import is_numeric, numbers
+from openreml_core.design.rank import null_directions
 from openreml_core.design.table import Table
 from openreml_core.engines import RandomEffects
 from openreml_core.errors import DataError, ModelError
@@ -242,10 +243,7 @@ def _estimable(design: Design, data: pd.DataFrame) -> np.ndarray:
     if not design.aliased:
         return np.ones(len(data), dtype=bool)
     seen, new = design.whole_fixed_matrix(design.frame), design.whole_fixed_matrix(data)
-    size = np.sqrt(np.square(seen).sum(axis=0))
-    size[size == 0] = 1.0
-    _, values, rows = np.linalg.svd(seen / size, full_matrices=True)
-    nothing = rows[int((values > 1e-9 * values[0]).sum()) :]
+    size, nothing = null_directions(seen)
     scaled = np.nan_to_num(new / size)
     return np.abs(scaled @ nothing.T).max(axis=1, initial=0.0) <= 1e-7 * np.abs(scaled).max(axis=1, initial=1e-300)
 

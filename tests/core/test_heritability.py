@@ -1,7 +1,7 @@
 """Heritabilities: published values, and every formula computed from the equations written out.
 
 john_alpha and durban_rowcol: AGRONOMY.md of the references (recomputed by an independent program). stroup_nin: ASReml's Cullis
-heritabilities. SpATS 1.0 gives .6864 for durban_rowcol's generalized heritability beside a surface.
+heritabilities. The generalized one that SpATS prints for durban_rowcol is in test_surface.py.
 """
 
 from __future__ import annotations

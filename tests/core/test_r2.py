@@ -1,7 +1,8 @@
 """R2, intraclass correlations and variance inflation: lme4 1.1-31's fits put into the published formulas in R.
 
-VARIANCES are var(X b), mean(diag(Z Sigma Z')) by term and sigma^2; GVIF is det(R_11) det(R_22) / det(R) of R = cov2cor(vcov(m)) without
-the intercept. The sleepstudy figures are known: R2 .279 and .799, ICC .722 and .521 (Luedecke et al. 2021, the R package performance).
+VARIANCES are var(X b), mean(diag(Z Sigma Z')) by term and sigma^2; GVIF is det(R_11) det(R_22) / det(R) of R = cov2cor(vcov(m))
+without the intercept. The sleepstudy figures are known: R2 .279 and .799, ICC .722 and .521 (Luedecke et al. 2021, the R package
+performance).
 """
 
 from __future__ import annotations
