@@ -70,6 +70,10 @@ class RandomDesign:
 
         A row at a position that the fit has not seen is NaN, as one with a value missing is.
         """
+        return self.level_codes(newdata), self.left.basis(newdata)
+
+    def level_codes(self, newdata: Table) -> np.ndarray:
+        """Return the level of each row of `newdata`, int64 (m,); -1 where the fit has not seen it or it is missing."""
         found = [
             match_levels(newdata.column(name, self.term.text), factor.levels)
             for name, factor in zip(self.group, self.factors, strict=True)
@@ -82,7 +86,7 @@ class RandomDesign:
             table = {tuple(row): code for code, row in enumerate(self.combinations.tolist())}
             rows = np.column_stack([factor.codes for factor in found]).tolist()
             codes = np.array([table.get(tuple(row), -1) for row in rows], dtype=np.int64)
-        return codes, self.left.basis(newdata)
+        return codes
 
 
 def random_designs(

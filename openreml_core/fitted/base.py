@@ -265,7 +265,8 @@ class FittedModel:
         Returns
         -------
         DataFrame
-            level, effect, blup, std_error, lower, upper, reliability.
+            level, effect, blup, std_error, lower, upper; reliability 1 - pev / Var(u), accuracy its root, pev the prediction
+            error variance Var(u^ - u).
         """
         position = self._position(term)
         sigma = self.variance_matrix(self.random_terms[position]).to_numpy()
