@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openreml_core.inference.blups import blup_frame, blup_table
 from openreml_core.inference.coefficients import DDF, coefficient_table, covariance_table
+from openreml_core.inference.comparison import BoundaryTest, boundary_test, mixture_p, nested_words, plain_p, spans
 from openreml_core.inference.components import UNKNOWN, NaturalEstimates, component_table, natural_estimates
 from openreml_core.inference.dimensions import dimension_table
 from openreml_core.inference.few_rows import correlation_matrix, labelled, rows_covariance, telling_rows
@@ -12,17 +13,23 @@ from openreml_core.inference.matrices import FittedMatrices
 __all__ = [
     "DDF",
     "UNKNOWN",
+    "BoundaryTest",
     "FittedMatrices",
     "NaturalEstimates",
     "blup_frame",
     "blup_table",
+    "boundary_test",
     "coefficient_table",
     "component_table",
     "correlation_matrix",
     "covariance_table",
     "dimension_table",
     "labelled",
+    "mixture_p",
     "natural_estimates",
+    "nested_words",
+    "plain_p",
     "rows_covariance",
+    "spans",
     "telling_rows",
 ]

@@ -1,0 +1,142 @@
+"""What is asked of a fit by fitting it again: simulated responses, tests by likelihood, intervals, power."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from openreml_core.fitted.again import again_with, given_response, with_values
+from openreml_core.fitted.base import FittedModel
+from openreml_core.fitted.comparing import compare, needed, random_anova_table
+from openreml_core.notation import updated_formula
+from openreml_core.simulation import checked_count, draw_responses, generator, refitted
+
+
+class Intervals(FittedModel):
+    """Methods of a fit that simulate from it, or fit it again."""
+
+    def simulate(self, n: int = 1, seed: int | np.random.Generator | None = None) -> pd.DataFrame:
+        """Responses drawn from the fitted model: y* = X b + offset + Z u + e, u ~ N(0, G), e ~ N(0, R).
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        seed : int or numpy Generator, optional
+
+        Returns
+        -------
+        DataFrame of shape (rows used, n)
+            Columns ``sim_1``, ..., in the units in which the response was fitted.
+
+        Examples
+        --------
+        >>> import openreml_core as reml
+        >>> fit = reml.fit("Reaction ~ Days + (Days | Subject)", reml.load_sample("sleepstudy"))
+        >>> fit.simulate(3, seed=1).shape
+        (180, 3)
+        """
+        count = checked_count("n", n)
+        drawn = draw_responses(self._model, self.estimates.at, count, generator(seed)).numpy()
+        values = drawn + np.asarray(self.design.offset, dtype=np.float64)[:, None]
+        return pd.DataFrame(values, index=self.design.index, columns=[f"sim_{i + 1}" for i in range(count)])
+
+    def refit(self, response: Any, on_iteration: Any = None) -> Any:
+        """The same model fitted to another response; the search begins at these estimates.
+
+        Parameters
+        ----------
+        response : array-like of n numbers, or Series
+            In the units in which the response was fitted; a Series is matched by its labels.
+        on_iteration : callable, optional
+            As for :func:`openreml_core.fit`.
+
+        Returns
+        -------
+        MixedModelFit
+
+        Examples
+        --------
+        >>> import openreml_core as reml
+        >>> fit = reml.fit("Reaction ~ Days + (1 | Subject)", reml.load_sample("sleepstudy"))
+        >>> again = fit.refit(2 * fit.response)
+        >>> round(again.sigma / fit.sigma, 6)
+        2.0
+        """
+        again = needed(self)
+        began = time.perf_counter()
+        y = given_response(self.design, response)
+        design = with_values(self.design, y)
+        limit = self.specification.max_iterations
+        estimates = refitted(
+            self.estimates,
+            torch.from_numpy(y - np.asarray(self.design.offset, dtype=np.float64)),
+            max_iterations=100 if limit is None or self.specification.algorithm != "ai" else limit,
+            on_iteration=on_iteration,
+        )
+        specification = replace(self.specification, formula=design.formula.text, start=None, algorithm="ai")
+        out = type(self)(specification, design, estimates, time.perf_counter() - began)
+        out.again = again_with(again, out)
+        return out
+
+    def update(self, formula: str | None = None, **options: Any) -> Any:
+        """The model fitted again with its formula or options changed.
+
+        Parameters
+        ----------
+        formula : str, optional
+            The change as R's ``update`` takes it: ``"~ . - (1 | block)"``, ``"log(.) ~ . + rep"``, a dot being what stands
+            there now; without dots a new formula.
+        **options
+            Of :func:`openreml_core.fit`, such as ``method="ml"`` or ``data=``; the others stay. Starting values do not.
+
+        Returns
+        -------
+        MixedModelFit
+
+        Examples
+        --------
+        >>> import openreml_core as reml
+        >>> fit = reml.fit("yield ~ rep + (1 | gen) + (1 | rep:block)", reml.load_sample("john_alpha"))
+        >>> fit.update("~ . - (1 | rep:block)", method="ml").formula
+        'yield ~ rep + (1 | gen)'
+        """
+        again = needed(self)
+        text = self.formula
+        if formula is not None:
+            data = options.get("data", again.data)
+            columns = [str(c) for c in data.columns] if isinstance(data, pd.DataFrame) else None
+            text = updated_formula(self.design.formula, formula, columns)
+        return again(text, **options)
+
+    def random_anova(self) -> pd.DataFrame:
+        """Likelihood-ratio test of each random term; of ``(x | g)`` against ``(1 | g)``, as lmerTest's ranova.
+
+        Returns
+        -------
+        DataFrame
+            term, n_parameters, loglik, AIC, LRT, df, p_value (of chi2(df)), p_boundary (of the mixture for a variance that
+            cannot be below zero; missing where none is known), mixture (in words). The first row is the whole model.
+
+        References
+        ----------
+        Self and Liang (1987), JASA 82, 605-610. Stram and Lee (1994), Biometrics 50, 1171-1177.
+
+        Examples
+        --------
+        >>> import openreml_core as reml
+        >>> fit = reml.fit("Reaction ~ Days + (Days | Subject)", reml.load_sample("sleepstudy"))
+        >>> row = fit.random_anova().iloc[1]
+        >>> row["term"], round(row["LRT"], 4), int(row["df"]), row["mixture"]
+        ('Days in (Days | Subject)', 42.8368, 2, 'half chi2(1), half chi2(2)')
+        """
+        return random_anova_table(self)
+
+    def compare(self, *others: Any, refit: bool = True) -> pd.DataFrame:
+        """This fit and others of the same response side by side: see :func:`openreml_core.compare`."""
+        return compare(self, *others, refit=refit)
