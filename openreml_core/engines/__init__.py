@@ -6,6 +6,7 @@ from openreml_core.engines.choose import ENGINES, Plan, choose_engine, plan
 from openreml_core.engines.engine import Engine, Evaluation, NotPositiveDefinite, RandomEffects
 from openreml_core.engines.henderson import HendersonEngine
 from openreml_core.engines.marginal import MarginalEngine
+from openreml_core.engines.same import same_engine
 
 __all__ = [
     "ENGINES",
@@ -18,4 +19,5 @@ __all__ = [
     "RandomEffects",
     "choose_engine",
     "plan",
+    "same_engine",
 ]

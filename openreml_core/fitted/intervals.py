@@ -10,10 +10,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from openreml_core.errors import ModelError
 from openreml_core.fitted.again import again_with, given_response, with_values
 from openreml_core.fitted.base import FittedModel
 from openreml_core.fitted.comparing import compare, needed, random_anova_table
+from openreml_core.fitted.interval_tables import profile_table, wald_table
 from openreml_core.notation import updated_formula
+from openreml_core.profiles import Profile, bound_of, profile_of
 from openreml_core.simulation import checked_count, draw_responses, generator, refitted
 
 
@@ -132,7 +135,7 @@ class Intervals(FittedModel):
         >>> import openreml_core as reml
         >>> fit = reml.fit("Reaction ~ Days + (Days | Subject)", reml.load_sample("sleepstudy"))
         >>> row = fit.random_anova().iloc[1]
-        >>> row["term"], round(row["LRT"], 4), int(row["df"]), row["mixture"]
+        >>> row["term"], float(round(row["LRT"], 4)), int(row["df"]), row["mixture"]
         ('Days in (Days | Subject)', 42.8368, 2, 'half chi2(1), half chi2(2)')
         """
         return random_anova_table(self)
@@ -140,3 +143,74 @@ class Intervals(FittedModel):
     def compare(self, *others: Any, refit: bool = True) -> pd.DataFrame:
         """This fit and others of the same response side by side: see :func:`openreml_core.compare`."""
         return compare(self, *others, refit=refit)
+
+    def profile(self, parameters: Any = None, likelihood: str = "ml") -> Profile:
+        """Profile likelihood of variance parameters, correlations and fixed effects: the others re-optimised at every point.
+
+            zeta(psi) = sign(psi - psi^) sqrt(D(psi) - D(psi^)),   D(psi) = min -2 l with psi held
+
+        Parameters
+        ----------
+        parameters : str or sequence of str, optional
+            As for :meth:`confint`.
+        likelihood : {"ml", "reml"}
+            Of the variance parameters; fixed effects have ML's.
+
+        Returns
+        -------
+        Profile
+            ``.table`` holds the curves (parameter, value, zeta, criterion), ``.confint(level)`` the intervals off them.
+
+        Examples
+        --------
+        >>> import openreml_core as reml
+        >>> fit = reml.fit("Yield ~ 1 + (1 | Batch)", reml.load_sample("dyestuff"))
+        >>> fit.profile("sigma").confint()[["lower", "upper"]].round(2).to_numpy().tolist()
+        [[38.23, 67.66]]
+        """
+        return profile_of(self.estimates, parameters, likelihood)
+
+    def confint(
+        self,
+        method: str = "profile",
+        level: float = 0.95,
+        parameters: Any = None,
+        *,
+        likelihood: str = "ml",
+        ddf: str = "normal",
+    ) -> pd.DataFrame:
+        """Confidence intervals of standard deviations, correlations, other variance parameters and fixed effects.
+
+        Parameters
+        ----------
+        method : {"profile", "wald"}
+            Where the likelihood-ratio test keeps a value; estimate and standard error.
+        level : float
+        parameters : str or sequence of str, optional
+            Names of the table's rows, of terms, of variance parameters as ``fit.parameters`` has them; ``"fixed"``,
+            ``"random"``. All by default.
+        likelihood : {"ml", "reml"}
+            Of the profiles of variance parameters. ML is lme4's choice: a fit by REML is repeated by ML for it. REML's own
+            profile is about the REML estimate, and the better one where fixed effects take many degrees of freedom. Fixed
+            effects have ML's.
+        ddf : {"normal", "satterthwaite", "residual"}
+            Of Wald intervals of the fixed effects.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by parameter (lme4's names: ``sd_Days|Subject``, ``cor_Days.(Intercept)|Subject``, ``sigma``): group, kind,
+            estimate (the fit's), lower, upper. ``attrs["notes"]`` says which likelihood, and what was met: bounds at the end of
+            a parameter's space, profiles that are not monotone, parameters without a profile.
+
+        References
+        ----------
+        Bates and Watts (1988), Nonlinear Regression Analysis and its Applications. Bates, Maechler, Bolker and Walker (2015),
+        J. Stat. Softw. 67(1).
+        """
+        bound_of(level)
+        if method == "profile":
+            return profile_table(self.estimates, level, parameters, likelihood)
+        if method == "wald":
+            return wald_table(self.estimates, self._natural, level, parameters, ddf)
+        raise ModelError(f"method={method!r} is not known.", hint="Choose 'profile', 'wald' or 'bootstrap'.")

@@ -9,6 +9,8 @@ from openreml_core.inference.components import UNKNOWN, NaturalEstimates, compon
 from openreml_core.inference.dimensions import dimension_table
 from openreml_core.inference.few_rows import correlation_matrix, labelled, rows_covariance, telling_rows
 from openreml_core.inference.matrices import FittedMatrices
+from openreml_core.inference.quantities import Quantity, chosen, quantities
+from openreml_core.inference.wald import wald_intervals
 
 __all__ = [
     "DDF",
@@ -16,9 +18,11 @@ __all__ = [
     "BoundaryTest",
     "FittedMatrices",
     "NaturalEstimates",
+    "Quantity",
     "blup_frame",
     "blup_table",
     "boundary_test",
+    "chosen",
     "coefficient_table",
     "component_table",
     "correlation_matrix",
@@ -29,7 +33,9 @@ __all__ = [
     "natural_estimates",
     "nested_words",
     "plain_p",
+    "quantities",
     "rows_covariance",
     "spans",
     "telling_rows",
+    "wald_intervals",
 ]

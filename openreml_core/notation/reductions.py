@@ -53,7 +53,7 @@ def reductions(formula: Formula) -> list[Reduction]:
     out = []
     for place, term in enumerate(formula.random):
         for label, left in _smaller(term):
-            random = [*formula.random[:place], *left, *formula.random[place + 1 :]]
+            random: list[RandomTerm | str] = [*formula.random[:place], *left, *formula.random[place + 1 :]]
             fixed = [":".join(factor.text for factor in t) for t in formula.terms]
             text = compose_formula(formula.response, fixed, random, formula.intercept, formula.offsets)
             out.append(Reduction(label, text, term, bool(left)))

@@ -4,27 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from openreml_core.covariance import CholeskyStructure
-from openreml_core.engines import Engine, HendersonEngine, MarginalEngine
+from openreml_core.engines import same_engine
 from openreml_core.errors import DataError
 from openreml_core.model import MixedModel
 from openreml_core.reml import Estimates, OnIteration, maximise
-
-#: Deviations below this share of a typical one are lifted to it for a start: at zero the likelihood has no slope.
-LIFT = 0.1
-_ENGINES: dict[str, type[MarginalEngine] | type[HendersonEngine]] = {
-    "marginal": MarginalEngine,
-    "henderson": HendersonEngine,
-}
-
-
-def engine_for(name: str, model: MixedModel) -> Engine:
-    """An engine by its own name, for a model that such an engine has taken before."""
-    return _ENGINES[name](model)
+from openreml_core.reml.restart import lifted
 
 
 def with_response(model: MixedModel, y: Tensor) -> MixedModel:
@@ -43,20 +29,6 @@ def with_response(model: MixedModel, y: Tensor) -> MixedModel:
             hint="Give a response that varies.",
         )
     return other
-
-
-def lifted(model: MixedModel, theta: Tensor, free: np.ndarray) -> Tensor:
-    """theta as a start: what stands at zero moved off it, to a tenth of its typical size."""
-    parts = []
-    for component, part in zip(model.components, model.split(theta), strict=True):
-        structure, scale = component.structure, component.scale * model.unit
-        if isinstance(structure, CholeskyStructure) and not structure.log:
-            small = (structure.rows == structure.columns) & (part.abs() < LIFT * scale[structure.rows])
-            part = torch.where(small, LIFT * scale[structure.rows], part)
-        elif "at zero" in structure.boundary(part, scale):
-            part = structure.start(scale)
-        parts.append(part)
-    return torch.where(torch.from_numpy(free), model.join(parts), theta)
 
 
 def refitted(
@@ -91,7 +63,7 @@ def refitted(
     model = with_response(engine.model, y)
     theta = lifted(model, estimates.at.theta, estimates.free) if start is None else start
     return maximise(
-        engine_for(engine.name, model),
+        same_engine(engine, model),
         estimates.ties.follow(theta),
         algorithm=algorithm,
         max_iterations=max_iterations,
