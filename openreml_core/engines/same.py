@@ -15,4 +15,9 @@ _KINDS: dict[str, type[MarginalEngine] | type[HendersonEngine]] = {
 
 def same_engine(engine: Engine, model: MixedModel) -> Engine:
     """The engine that evaluates ``model`` as ``engine`` does its own."""
-    return _KINDS[engine.name](model)
+    return engine_named(engine.name, model)
+
+
+def engine_named(name: str, model: MixedModel) -> Engine:
+    """The same by the engine's name, ``"marginal"`` or ``"henderson"``."""
+    return _KINDS[name](model)

@@ -15,9 +15,18 @@ from openreml_core.fitted.again import again_with, given_response, with_values
 from openreml_core.fitted.base import FittedModel
 from openreml_core.fitted.comparing import compare, needed, random_anova_table
 from openreml_core.fitted.interval_tables import profile_table, wald_table
+from openreml_core.inference import chosen, quantities
 from openreml_core.notation import updated_formula
 from openreml_core.profiles import Profile, bound_of, profile_of
-from openreml_core.simulation import checked_count, draw_responses, generator, refitted
+from openreml_core.simulation import (
+    Bootstrap,
+    OnProgress,
+    checked_count,
+    draw_responses,
+    generator,
+    refit_all,
+    refitted,
+)
 
 
 class Intervals(FittedModel):
@@ -170,6 +179,54 @@ class Intervals(FittedModel):
         """
         return profile_of(self.estimates, parameters, likelihood)
 
+    def bootstrap(
+        self,
+        n_boot: int = 1000,
+        seed: int | np.random.Generator | None = None,
+        *,
+        parameters: Any = None,
+        executor: Any = None,
+        on_progress: OnProgress | None = None,
+    ) -> Bootstrap:
+        """Parametric bootstrap: the model refitted to responses drawn from it.
+
+        Models of terms Sigma (x) I with independent residuals are refitted all at once, as one batch of tensors; others one by
+        one.
+
+        Parameters
+        ----------
+        n_boot : int
+            How many responses.
+        seed : int or numpy Generator, optional
+        parameters : str or sequence of str, optional
+            As for :meth:`confint`.
+        executor : optional
+            Of concurrent.futures, or a Dask client: for refits one by one.
+        on_progress : callable, optional
+            Called with how many of how many are done; returning False cancels.
+
+        Returns
+        -------
+        Bootstrap
+            ``.replicates`` (a row each), ``.failed``, ``.confint(level, kind)``.
+
+        Raises
+        ------
+        FitCancelled
+
+        Examples
+        --------
+        >>> import openreml_core as reml
+        >>> fit = reml.fit("Reaction ~ Days + (Days | Subject)", reml.load_sample("sleepstudy"))
+        >>> drawn = fit.bootstrap(200, seed=1)
+        >>> drawn.replicates.shape, len(drawn.failed)
+        ((200, 6), 0)
+        """
+        count = checked_count("n_boot", n_boot, least=2)
+        taken = chosen(quantities(self._model), parameters)
+        y = draw_responses(self._model, self.estimates.at, count, generator(seed))
+        return Bootstrap(self.estimates, self._natural, taken, refit_all(self.estimates, y, executor, on_progress))
+
     def confint(
         self,
         method: str = "profile",
@@ -178,13 +235,19 @@ class Intervals(FittedModel):
         *,
         likelihood: str = "ml",
         ddf: str = "normal",
+        n_boot: int = 1000,
+        seed: int | np.random.Generator | None = None,
+        kind: str = "percentile",
+        executor: Any = None,
+        on_progress: OnProgress | None = None,
     ) -> pd.DataFrame:
         """Confidence intervals of standard deviations, correlations, other variance parameters and fixed effects.
 
         Parameters
         ----------
-        method : {"profile", "wald"}
-            Where the likelihood-ratio test keeps a value; estimate and standard error.
+        method : {"profile", "wald", "bootstrap"}
+            Where the likelihood-ratio test keeps a value; estimate and standard error; quantiles of refits to responses drawn
+            from the model.
         level : float
         parameters : str or sequence of str, optional
             Names of the table's rows, of terms, of variance parameters as ``fit.parameters`` has them; ``"fixed"``,
@@ -195,6 +258,10 @@ class Intervals(FittedModel):
             effects have ML's.
         ddf : {"normal", "satterthwaite", "residual"}
             Of Wald intervals of the fixed effects.
+        n_boot, seed, executor, on_progress
+            Of the bootstrap: as for :meth:`bootstrap`.
+        kind : {"percentile", "basic", "bca"}
+            Of bootstrap intervals.
 
         Returns
         -------
@@ -213,4 +280,7 @@ class Intervals(FittedModel):
             return profile_table(self.estimates, level, parameters, likelihood)
         if method == "wald":
             return wald_table(self.estimates, self._natural, level, parameters, ddf)
+        if method == "bootstrap":
+            drawn = self.bootstrap(n_boot, seed, parameters=parameters, executor=executor, on_progress=on_progress)
+            return drawn.confint(level, kind)
         raise ModelError(f"method={method!r} is not known.", hint="Choose 'profile', 'wald' or 'bootstrap'.")

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from openreml_core.simulation.bootstrap import Bootstrap
 from openreml_core.simulation.draws import checked_count, draw_responses, generator
-from openreml_core.simulation.refits import refitted, with_response
+from openreml_core.simulation.refits import Recipe, refitted, with_response
+from openreml_core.simulation.replicates import OnProgress, refit_all
 
-__all__ = ["checked_count", "draw_responses", "generator", "refitted", "with_response"]
+__all__ = [
+    "Bootstrap",
+    "OnProgress",
+    "Recipe",
+    "checked_count",
+    "draw_responses",
+    "generator",
+    "refit_all",
+    "refitted",
+    "with_response",
+]

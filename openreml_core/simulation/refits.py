@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import copy
+from dataclasses import dataclass, replace
 
+import numpy as np
 from torch import Tensor
 
-from openreml_core.engines import same_engine
+from openreml_core.engines import engine_named
 from openreml_core.errors import DataError
 from openreml_core.model import MixedModel
 from openreml_core.reml import Estimates, OnIteration, maximise
 from openreml_core.reml.restart import lifted
+from openreml_core.reml.ties import Ties
 
 
 def with_response(model: MixedModel, y: Tensor) -> MixedModel:
@@ -31,14 +34,53 @@ def with_response(model: MixedModel, y: Tensor) -> MixedModel:
     return other
 
 
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """A fitted model as it is needed to fit it to another response, here or in another process.
+
+    Attributes
+    ----------
+    engine : str
+        Name of the engine.
+    model : MixedModel
+    theta : Tensor of shape (m,)
+        Where searches begin.
+    free : array of shape (m,), bool
+    ties : Ties
+    """
+
+    engine: str
+    model: MixedModel
+    theta: Tensor
+    free: np.ndarray
+    ties: Ties
+
+    @classmethod
+    def of(cls, estimates: Estimates) -> Recipe:
+        """The recipe of a fit, with nothing in it that can be computed again."""
+        own = estimates.engine.model
+        model = replace(
+            own, terms=tuple(replace(t) for t in own.terms), residuals=tuple(copy.copy(r) for r in own.residuals)
+        )
+        theta = estimates.ties.follow(lifted(own, estimates.at.theta, estimates.free))
+        return cls(estimates.engine.name, model, theta, estimates.free, estimates.ties)
+
+    def fit(self, y: Tensor, max_iterations: int = 100, on_iteration: OnIteration | None = None) -> Estimates:
+        """Estimates for a response (n,), the offset taken off."""
+        model = with_response(self.model, y)
+        return maximise(
+            engine_named(self.engine, model),
+            self.theta,
+            max_iterations=max_iterations,
+            free=self.free,
+            ties=self.ties,
+            on_iteration=on_iteration,
+            start_sentence="Starting values are the estimates for the response before.",
+        )
+
+
 def refitted(
-    estimates: Estimates,
-    y: Tensor,
-    *,
-    start: Tensor | None = None,
-    algorithm: str = "ai",
-    max_iterations: int = 100,
-    on_iteration: OnIteration | None = None,
+    estimates: Estimates, y: Tensor, *, max_iterations: int = 100, on_iteration: OnIteration | None = None
 ) -> Estimates:
     """Estimates of the same model, with the same parameters held and tied, for another response.
 
@@ -48,9 +90,7 @@ def refitted(
         The model's, where the search begins.
     y : Tensor of shape (n,)
         The response, the offset taken off.
-    start : Tensor of shape (m,), optional
-        Where the search begins instead.
-    algorithm, max_iterations, on_iteration
+    max_iterations, on_iteration
         As for :func:`openreml_core.fit`.
 
     Raises
@@ -59,16 +99,4 @@ def refitted(
         A response that the fixed effects reproduce.
     ConvergenceError, FitCancelled
     """
-    engine = estimates.engine
-    model = with_response(engine.model, y)
-    theta = lifted(model, estimates.at.theta, estimates.free) if start is None else start
-    return maximise(
-        same_engine(engine, model),
-        estimates.ties.follow(theta),
-        algorithm=algorithm,
-        max_iterations=max_iterations,
-        free=estimates.free,
-        ties=estimates.ties,
-        on_iteration=on_iteration,
-        start_sentence="Starting values are the estimates for the response before.",
-    )
+    return Recipe.of(estimates).fit(y, max_iterations, on_iteration)
