@@ -21,6 +21,7 @@ from openreml_core.by_hand import CovarianceFit, fit_covariance
 from openreml_core.design import Design, build_design
 from openreml_core.errors import ConvergenceError, DataError, FitCancelled, FormulaError, ModelError
 from openreml_core.fitted import MixedModelFit
+from openreml_core.fitted.comparing import compare
 from openreml_core.fitting import fit, load
 from openreml_core.gallery import StructureDescription, describe_structure, structure_gallery, suitable_structures
 from openreml_core.notation import Formula, RandomTerm, compose_formula, parse_formula
@@ -63,6 +64,7 @@ __all__ = [
     "TraceRow",
     "apply_roles",
     "build_design",
+    "compare",
     "compose_formula",
     "describe_columns",
     "describe_design",

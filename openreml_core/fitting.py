@@ -17,7 +17,7 @@ from openreml_core import storage
 from openreml_core.assembly import METHODS, build_model
 from openreml_core.engines import ENGINES, NotPositiveDefinite, choose_engine
 from openreml_core.errors import DataError, ModelError
-from openreml_core.fitted import MixedModelFit, Specification
+from openreml_core.fitted import Again, MixedModelFit, Specification
 from openreml_core.notation import Formula
 from openreml_core.relationship import Relationship
 from openreml_core.reml import Estimates, OnIteration, TraceRow, maximise
@@ -176,7 +176,27 @@ def fit(
         on_iteration=on_iteration,
         start_sentence="Starting values as given." if start else "",
     )
-    return MixedModelFit(specification, design, estimates, time.perf_counter() - began)
+    again = Again(
+        fit,
+        data,
+        dict(
+            residual=residual,
+            relationship=relationship,
+            method=method,
+            weights=weights,
+            offset=offset,
+            contrasts=contrasts,
+            algorithm=algorithm,
+            engine=engine,
+            start=None,
+            fixed=given_fixed,
+            ties=given_ties,
+            max_iterations=max_iterations,
+            device=device,
+            missing=missing,
+        ),
+    )
+    return MixedModelFit(specification, design, estimates, time.perf_counter() - began, again)
 
 
 def check_options(
@@ -281,7 +301,27 @@ def load(path: str | Path) -> MixedModelFit:
         raise _damaged(path, f"it states a criterion of {stated:.6f}, its rows give {at.criterion:.6f}.")
     estimates = Estimates(engine, at, free, tied, record["converged"], record["message"], trace)
     design = replace(design, n_dropped=record["n_dropped"], warnings=tuple(record["notes"]))
-    return MixedModelFit(specification, design, estimates, float(record["seconds"]))
+    again = Again(
+        fit,
+        saved.rows,
+        dict(
+            residual=spec.residual,
+            relationship={name: Relationship(*parts) for name, parts in saved.relationships.items()},
+            method=spec.method,
+            weights=spec.weights,
+            offset=spec.offset,
+            contrasts=spec.contrasts,
+            algorithm=spec.algorithm,
+            engine=spec.engine,
+            start=None,
+            fixed=spec.fixed,
+            ties=spec.ties,
+            max_iterations=spec.max_iterations,
+            device="cpu",
+            missing=spec.missing,
+        ),
+    )
+    return MixedModelFit(specification, design, estimates, float(record["seconds"]), again)
 
 
 def _damaged(path: Any, why: str) -> DataError:

@@ -33,7 +33,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("engines",),
     ("reml",),
     ("inference",),
-    ("prediction", "simulation"),
+    ("prediction", "simulation", "profiles"),
     ("diagnostics",),
     ("hierarchical",),
     ("figures",),

@@ -6,6 +6,7 @@ from openreml_core.engines.choose import ENGINES, Plan, choose_engine, plan
 from openreml_core.engines.engine import Engine, Evaluation, NotPositiveDefinite, RandomEffects
 from openreml_core.engines.henderson import HendersonEngine
 from openreml_core.engines.marginal import MarginalEngine
+from openreml_core.engines.same import engine_named, same_engine
 
 __all__ = [
     "ENGINES",
@@ -17,5 +18,7 @@ __all__ = [
     "Plan",
     "RandomEffects",
     "choose_engine",
+    "engine_named",
     "plan",
+    "same_engine",
 ]

@@ -174,7 +174,7 @@ class HendersonEngine:
             information=self._information(theta, sigma2, equations, variates, e, (inner_w, border.w)),
             curvature=torch.block_diag(*curvature) if curvature else torch.zeros(0, 0, dtype=theta.dtype),
             pairings=tuple(pairings),
-            condition=float(pivots.max() / pivots.min()) ** 2,
+            condition=float(pivots.max() / pivots.min()) ** 2 if len(pivots) else 1.0,
             equations=equations,
             t=t,
             inner_u=inner_u,

@@ -16,6 +16,7 @@ from openreml_core.assembly import METHODS
 from openreml_core.design import Design
 from openreml_core.errors import ModelError, did_you_mean
 from openreml_core.figures import PlotAccessor
+from openreml_core.fitted.again import Again
 from openreml_core.fitted.specification import Specification
 from openreml_core.inference import (
     FittedMatrices,
@@ -50,15 +51,23 @@ class FittedModel:
         Where the search ended.
     seconds : float
         Time the fit took.
+    again : Again, optional
+        How the model is fitted again, changed.
     """
 
     def __init__(
-        self, specification: Specification, design: Design, estimates: Estimates, seconds: float = math.nan
+        self,
+        specification: Specification,
+        design: Design,
+        estimates: Estimates,
+        seconds: float = math.nan,
+        again: Again | None = None,
     ) -> None:
         self.specification = specification
         self.design = design
         self.estimates = estimates
         self.seconds = seconds
+        self.again = again
         self.plot = PlotAccessor(self)
 
     # -- the model as fitted ------------------------------------------------------------------------------------

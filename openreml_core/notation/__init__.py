@@ -14,11 +14,13 @@ from openreml_core.notation.choice import (
 from openreml_core.notation.equation import latex
 from openreml_core.notation.expression import Expression, parse_expression
 from openreml_core.notation.formula import Formula, compose_formula, parse_formula
+from openreml_core.notation.reductions import Reduction, reductions
 from openreml_core.notation.residual import Residual, ResidualFactor, ResidualTerm, parse_residual
 from openreml_core.notation.structures import STRUCTURES
 from openreml_core.notation.symbols import escape
 from openreml_core.notation.ties import parse_tie
 from openreml_core.notation.tokens import quote
+from openreml_core.notation.updating import updated_formula
 
 __all__ = [
     "DISTANCE",
@@ -28,6 +30,7 @@ __all__ = [
     "Expression",
     "Formula",
     "RandomTerm",
+    "Reduction",
     "Residual",
     "ResidualChoice",
     "ResidualFactor",
@@ -44,4 +47,6 @@ __all__ = [
     "quote",
     "read_random",
     "read_residual",
+    "reductions",
+    "updated_formula",
 ]

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openreml_core.covariance import TreeStructure
+from openreml_core.covariance import CholeskyStructure, TreeStructure
 from openreml_core.engines import Engine, Evaluation, NotPositiveDefinite
+from openreml_core.model import MixedModel
 
 #: Sizes of a term's effects that are tried, relative to the residual's.
 SIZES = (0.3, 3.0, 30.0, 300.0)
@@ -24,6 +25,8 @@ SIZES = (0.3, 3.0, 30.0, 300.0)
 MANY_ROWS = 500
 #: How many points of the grid are searched from; one with many rows.
 BEST = 3
+#: Deviations below this share of a typical one are lifted to it for a start: at zero the likelihood has no slope.
+LIFT = 0.1
 
 
 def collapsed(engine: Engine, at: Evaluation, free: np.ndarray) -> list[int]:
@@ -73,3 +76,17 @@ def _of_trees(engine: Engine, at: Evaluation) -> list[Tensor]:
         if isinstance(component.structure, TreeStructure):
             return component.structure.restarts(at.theta, SIZES, engine.model.n <= MANY_ROWS)
     return []
+
+
+def lifted(model: MixedModel, theta: Tensor, free: np.ndarray) -> Tensor:
+    """theta as a start: what stands at zero moved off it, to a tenth of its typical size."""
+    parts = []
+    for component, part in zip(model.components, model.split(theta), strict=True):
+        structure, scale = component.structure, component.scale * model.unit
+        if isinstance(structure, CholeskyStructure) and not structure.log:
+            small = (structure.rows == structure.columns) & (part.abs() < LIFT * scale[structure.rows])
+            part = torch.where(small, LIFT * scale[structure.rows], part)
+        elif "at zero" in structure.boundary(part, scale):
+            part = structure.start(scale)
+        parts.append(part)
+    return torch.where(torch.from_numpy(free), model.join(parts), theta)

@@ -1,0 +1,170 @@
+"""Refits of simulated responses: all together where the model allows it, else one by one, in an executor where one is given.
+
+A replicate that fails is left out, counted and named with its reason; the others are what they would be without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openreml_core.errors import FitCancelled, ModelError
+from openreml_core.reml import Estimates
+from openreml_core.reml.restart import lifted
+from openreml_core.simulation.batch import BatchEquations, can_batch
+from openreml_core.simulation.batch_search import maximise_batch
+from openreml_core.simulation.refits import Recipe
+
+OnProgress = Callable[[int, int], object]
+
+#: Numbers that a batch keeps at once, and replicates after which progress is told.
+AT_ONCE, PORTION = 2**24, 250
+#: Replicates that a task of an executor refits.
+TASK = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Refits:
+    """What was found in the replicates that were fitted, B of them.
+
+    Attributes
+    ----------
+    number : array of shape (B,)
+        Which replicates, counted from 1.
+    criterion : array of shape (B,)
+    natural : array of shape (B, m)
+        Natural parameters, in the order of the model's names.
+    beta, beta_error : array of shape (B, p)
+        Fixed effects and their standard errors.
+    failed : tuple of (int, str)
+        Replicates left out, and why.
+    together : bool
+        Whether they were fitted as one batch.
+    """
+
+    number: np.ndarray
+    criterion: np.ndarray
+    natural: np.ndarray
+    beta: np.ndarray
+    beta_error: np.ndarray
+    failed: tuple[tuple[int, str], ...]
+    together: bool
+
+
+#: Criterion, natural parameters, b and its standard errors of a replicate; or why there are none.
+Found = tuple[float, np.ndarray, np.ndarray, np.ndarray] | str
+
+
+def refit_all(
+    estimates: Estimates,
+    y: Tensor,
+    executor: Any = None,
+    on_progress: OnProgress | None = None,
+    together: bool | None = None,
+) -> Refits:
+    """Refit a model to many responses.
+
+    Parameters
+    ----------
+    estimates : Estimates
+        Of the model; searches begin there.
+    y : Tensor of shape (n, B)
+        The responses, the offset taken off.
+    executor : optional
+        Anything with ``submit(function, *arguments)`` whose results have ``result()``: of concurrent.futures, or a Dask client.
+        It is used where replicates are fitted one by one.
+    on_progress : callable, optional
+        Called with the number of replicates done and of all; returning False cancels.
+    together : bool, optional
+        Whether to fit them as one batch; by default where the model allows it.
+
+    Raises
+    ------
+    FitCancelled
+    ModelError
+        When no replicate could be fitted.
+    """
+    batch = can_batch(estimates) if together is None else together
+    found: list[Found] = []
+    portions = _batches(estimates, y) if batch else _singles(estimates, y, executor)
+    for portion in portions:
+        found += portion
+        if on_progress is not None and on_progress(len(found), y.shape[1]) is False:
+            portions.close()
+            raise FitCancelled()
+    good = [(i + 1, f) for i, f in enumerate(found) if not isinstance(f, str)]
+    failed = tuple((i + 1, f) for i, f in enumerate(found) if isinstance(f, str))
+    if not good:
+        raise ModelError(f"None of the {len(found)} replicates could be fitted: {failed[0][1]}")
+    criterion, natural, beta, error = (np.array([f[j] for _, f in good]) for j in range(4))
+    return Refits(np.array([i for i, _ in good]), criterion, natural, beta, error, failed, batch)
+
+
+def _batches(estimates: Estimates, y: Tensor) -> Generator[list[Found], None, None]:
+    """Portions of replicates, each fitted as a batch; what did not converge there is tried alone."""
+    model = estimates.engine.model
+    equations = BatchEquations(model)
+    start = lifted(model, estimates.at.theta, estimates.free)
+    step = int(min(max(AT_ONCE // equations.numbers, 1), PORTION))
+    recipe = Recipe.of(estimates)
+    for first in range(0, y.shape[1], step):
+        own = y[:, first : first + step]
+        best = maximise_batch(equations, equations.responses(own), start)
+        natural = equations.natural_values(best.theta, best.at.sigma2).numpy()
+        errors = best.at.beta_covariance.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt().numpy()
+        out: list[Found] = []
+        for i, done in enumerate(best.converged.tolist()):
+            if done:
+                out.append((float(best.at.criterion[i]), natural[i], best.at.beta[i].numpy(), errors[i]))
+            else:
+                out += refit_some(recipe, own[:, i : i + 1])
+        yield out
+
+
+def _singles(estimates: Estimates, y: Tensor, executor: Any) -> Generator[list[Found], None, None]:
+    """Portions of replicates, fitted one by one."""
+    recipe = Recipe.of(estimates)
+    if executor is None:
+        for i in range(y.shape[1]):
+            yield refit_some(recipe, y[:, i : i + 1])
+        return
+    if not hasattr(executor, "submit"):
+        raise ModelError(
+            f"executor={type(executor).__name__} cannot be given work.", hint="Give one of concurrent.futures."
+        )
+    tasks = [
+        (executor.submit(refit_some, recipe, y[:, i : i + TASK].clone()), min(TASK, y.shape[1] - i))
+        for i in range(0, y.shape[1], TASK)
+    ]
+    try:
+        for task, count in tasks:
+            try:
+                yield task.result()
+            except Exception as error:  # whatever befell the worker: these replicates are named, the others stand
+                yield [f"its task ended with {type(error).__name__}: {error}".rstrip(": ")] * count
+    finally:
+        for task, _ in tasks:
+            task.cancel()
+
+
+def refit_some(recipe: Recipe, y: Tensor) -> list[Found]:
+    """Refit to a few responses (n, c)."""
+    out: list[Found] = []
+    for i in range(y.shape[1]):
+        try:
+            estimates = recipe.fit(y[:, i])
+        except (ModelError, ArithmeticError, torch.linalg.LinAlgError) as error:
+            out.append(getattr(error, "message", "") or str(error) or type(error).__name__)
+            continue
+        at = estimates.at
+        if not estimates.converged:
+            out.append(estimates.message)
+            continue
+        natural = estimates.engine.model.natural_values(at.theta, at.sigma2).numpy()
+        out.append((at.criterion, natural, at.beta.numpy(), at.beta_covariance.diagonal().clamp_min(0).sqrt().numpy()))
+    return out
