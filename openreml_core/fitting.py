@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from openreml_core import storage
 from openreml_core.assembly import METHODS, build_model
-from openreml_core.engines import ENGINES, NotPositiveDefinite, choose_engine
+from openreml_core.engines import ENGINES, NotPositiveDefinite, choose_engine, engine_of_products
 from openreml_core.errors import DataError, ModelError
-from openreml_core.fitted import MixedModelFit, Specification
+from openreml_core.fitted import FitWithoutRows, MixedModelFit, Specification
 from openreml_core.notation import Formula
 from openreml_core.relationship import Relationship
 from openreml_core.reml import Estimates, OnIteration, TraceRow, maximise
 from openreml_core.reml.start import free_mask, given_values, start_theta
 from openreml_core.reml.ties import tied_parameters
 from openreml_core.storage import OWN_OFFSET, OWN_WEIGHTS
+from openreml_core.streaming import is_source, read_model, source_of
 
 #: Algorithms and the iterations each is given by default.
 ALGORITHMS = {"ai": 100, "em": 2000, "ai-em": 200}
@@ -33,7 +33,7 @@ MISSING = ("drop", "error")
 
 def fit(
     formula: str,
-    data: pd.DataFrame,
+    data: Any,
     *,
     residual: str | None = None,
     relationship: Mapping[str, Any] | None = None,
@@ -59,8 +59,10 @@ def fit(
     ----------
     formula : str
         Response, fixed part and bars: ``"yield ~ rep + (1 | gen) + (1 | rep:block)"``.
-    data : DataFrame
-        Text, categories and truth values are factors; numbers are numbers (and levels right of a bar).
+    data : DataFrame, path, pattern or list of paths, or dask.dataframe
+        Text, categories and truth values are factors; numbers are numbers (and levels right of a bar). Parquet and CSV files
+        (``"part-*.parquet"``) and the partitions of a dask.dataframe are read in portions and need not fit into memory; the
+        fit then has no rows: no fitted values, no residuals.
     residual : str, optional
         The residual's structure: ``"ar1(row):ar1(col) + id(units)"``, ``"dsum(id(units) | county)"``; one variance by default.
     relationship : mapping of str to DataFrame, Pedigree, Markers, LabelledInverse or Relationship, optional
@@ -128,9 +130,7 @@ def fit(
         on_iteration=on_iteration,
     )
     given_start, given_fixed, given_ties = _plain(start), _plain(fixed), dict(ties) if ties else None
-    design, model = build_model(
-        formula,
-        data,
+    options: dict[str, Any] = dict(
         residual=residual,
         relationship=relationship,
         method=method,
@@ -142,13 +142,15 @@ def fit(
         ties=given_ties,
         missing=missing,
     )
+    reading = read_model(formula, source_of(data), **options) if is_source(data) else None
+    design, model = (reading.design, reading.model) if reading else build_model(formula, data, **options)
     specification = Specification(
         formula=formula.text if isinstance(formula, Formula) else formula,
         residual=residual.strip() or None if residual else None,
         method=method,
         weights=weights if isinstance(weights, str) else None if weights is None else OWN_WEIGHTS,
         offset=offset if isinstance(offset, str) else None if offset is None else OWN_OFFSET,
-        contrasts={k: str(v) for k, v in (contrasts or {}).items() if k in design.frame.columns},
+        contrasts={k: str(v) for k, v in (contrasts or {}).items() if k in dict(design.formula.kinds)},
         algorithm=algorithm,
         engine=engine,
         max_iterations=None if max_iterations is None else int(max_iterations),
@@ -165,7 +167,7 @@ def fit(
     if algorithm != "ai" and bool((theta == 0).all()) and model.n_theta:
         raise ModelError("EM cannot leave variances of zero.", hint="Start it from positive variances.")
     estimates = maximise(
-        choose_engine(engine, model),
+        engine_of_products(engine, model, reading.cross) if reading else choose_engine(engine, model),
         theta,
         algorithm=algorithm,
         max_iterations=ALGORITHMS[algorithm] if max_iterations is None else max_iterations,
@@ -174,7 +176,8 @@ def fit(
         on_iteration=on_iteration,
         start_sentence="Starting values as given." if start else "",
     )
-    return MixedModelFit(specification, design, estimates, time.perf_counter() - began)
+    kind = FitWithoutRows if reading else MixedModelFit
+    return kind(specification, design, estimates, time.perf_counter() - began)
 
 
 def check_options(

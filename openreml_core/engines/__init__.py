@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from openreml_core.engines.choose import ENGINES, Plan, choose_engine, plan
+from openreml_core.engines.choose import ENGINES, Plan, choose_engine, engine_of_products, plan
+from openreml_core.engines.crossproducts import CrossProducts, from_matrices
 from openreml_core.engines.engine import Engine, Evaluation, NotPositiveDefinite, RandomEffects
 from openreml_core.engines.henderson import HendersonEngine
 from openreml_core.engines.marginal import MarginalEngine
 
 __all__ = [
     "ENGINES",
+    "CrossProducts",
     "Engine",
     "Evaluation",
     "HendersonEngine",
@@ -17,5 +19,7 @@ __all__ = [
     "Plan",
     "RandomEffects",
     "choose_engine",
+    "engine_of_products",
+    "from_matrices",
     "plan",
 ]

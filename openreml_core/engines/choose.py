@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from openreml_core.covariance import IndependentResidual
+from openreml_core.engines.crossproducts import CrossProducts
 from openreml_core.engines.elimination import one_by_one
 from openreml_core.engines.engine import Engine
 from openreml_core.engines.henderson import HendersonEngine
@@ -21,6 +22,8 @@ ENGINES = ("auto", "marginal", "henderson")
 DENSE, LISTED = 2e10, 1e8
 #: Seconds of an evaluation that do not depend on size.
 OVERHEAD = {"marginal": 0.8e-3, "henderson": 2.2e-3}
+#: Matrices of the size of the dense part that an evaluation of the mixed-model equations holds.
+DENSE_MATRICES = 8
 #: Share of the free memory that an engine may take.
 SHARE = 0.8
 
@@ -115,6 +118,31 @@ def choose_engine(name: str, model: MixedModel) -> Engine:
     return HendersonEngine(model) if chosen.engine == "henderson" else MarginalEngine(model)
 
 
+def engine_of_products(name: str, model: MixedModel, cross: CrossProducts) -> HendersonEngine:
+    """The engine of a model whose cross-products are all there is of its rows.
+
+    Raises
+    ------
+    ModelError
+        For the name of an engine that needs rows, or a dense part that would not fit into the memory at hand.
+    """
+    if name == "marginal":
+        raise ModelError(
+            "The marginal engine needs all rows in memory, which are in files here.",
+            hint="Choose engine='henderson', or fit the table: reml.read_table(...).",
+        )
+    engine = HendersonEngine(model, cross)
+    size, free = engine.border.width, SHARE * available_bytes()
+    if DENSE_MATRICES * 8 * size**2 > free:
+        raise ModelError(
+            f"The mixed-model equations leave a dense part of {size:,}, which needs about "
+            f"{DENSE_MATRICES * 8 * size**2 / 2**30:.1f} GiB; {free / SHARE / 2**30:.1f} GiB are free.",
+            hint="Leave out the crossed factor of most levels but one, or fit on a larger machine.",
+        )
+    use_threads(size)
+    return engine
+
+
 def no_equations(model: MixedModel) -> str:
     """Why the Henderson engine cannot take a model; empty where it can."""
     if not all(isinstance(part, IndependentResidual) for part in model.residuals):
@@ -142,7 +170,7 @@ def _henderson(model: MixedModel) -> Plan:
             met = min(model.n / len(term.levels) * width, border)
             products = len(term.levels) * met**2
     seconds = OVERHEAD["henderson"] + 3 * border**3 / DENSE + (min(products, 3e8) + min(entries, 1e7)) / LISTED / 4
-    return Plan("henderson", int(8 * (8 * border**2 + 6 * entries + 3 * min(products, 3e7))), seconds, border)
+    return Plan("henderson", int(8 * (DENSE_MATRICES * border**2 + 6 * entries + 3 * min(products, 3e7))), seconds, border)
 
 
 def dense_bytes(model: MixedModel) -> int:

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from openreml_core.fitted.mixed import MixedModelFit
 from openreml_core.fitted.specification import Specification
+from openreml_core.fitted.without_rows import FitWithoutRows
 
-__all__ = ["MixedModelFit", "Specification"]
+__all__ = ["FitWithoutRows", "MixedModelFit", "Specification"]

@@ -52,6 +52,9 @@ class FittedModel:
         Time the fit took.
     """
 
+    #: Whether the rows that were fitted are at hand.
+    has_rows = True
+
     def __init__(
         self, specification: Specification, design: Design, estimates: Estimates, seconds: float = math.nan
     ) -> None:
