@@ -170,7 +170,9 @@ def _henderson(model: MixedModel) -> Plan:
             met = min(model.n / len(term.levels) * width, border)
             products = len(term.levels) * met**2
     seconds = OVERHEAD["henderson"] + 3 * border**3 / DENSE + (min(products, 3e8) + min(entries, 1e7)) / LISTED / 4
-    return Plan("henderson", int(8 * (DENSE_MATRICES * border**2 + 6 * entries + 3 * min(products, 3e7))), seconds, border)
+    return Plan(
+        "henderson", int(8 * (DENSE_MATRICES * border**2 + 6 * entries + 3 * min(products, 3e7))), seconds, border
+    )
 
 
 def dense_bytes(model: MixedModel) -> int:

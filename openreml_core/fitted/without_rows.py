@@ -27,7 +27,7 @@ class FitWithoutRows(MixedModelFit):
         ------
         ModelError
         """
-        self.design.frame.refuse()  # type: ignore[operator]
+        self.design.frame.refuse()
         raise AssertionError
 
     def save(self, path: str | Path | IO[bytes]) -> None:

@@ -12,10 +12,10 @@ from functools import reduce
 import numpy as np
 import pandas as pd
 
-from openreml_core.design.checks import check_weights, column_or_array, response_values
-from openreml_core.design.learning import Question, answer, merged
 from openreml_core.design.build import offset_values
+from openreml_core.design.checks import check_weights, column_or_array, response_values
 from openreml_core.design.evaluate import Variable
+from openreml_core.design.learning import Question, answer, merged
 from openreml_core.design.table import Table
 from openreml_core.errors import DataError
 from openreml_core.notation import Formula
@@ -120,9 +120,7 @@ def take_census(portion: Portion, wanted: Wanted) -> Census:
             return replace(EMPTY, dropped=dropped)
         columns, codes = {}, {}
         for name in wanted.columns:
-            columns[name], found = column_census(
-                name, table.column(name), portion.name, levels=name in wanted.levels
-            )
+            columns[name], found = column_census(name, table.column(name), portion.name, levels=name in wanted.levels)
             if found is not None:
                 codes[name] = found
         return Census(

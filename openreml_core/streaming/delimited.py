@@ -33,7 +33,9 @@ class DelimitedFile:
             head = head[: head.rfind(b"\n") + 1] or head
         source = Source(self.name, head)
         if kind_of(source) != "text":
-            raise DataError(f"*{self.name}* is a workbook, which is not read in portions.", hint="Read it with reml.read_table.")
+            raise DataError(
+                f"*{self.name}* is a workbook, which is not read in portions.", hint="Read it with reml.read_table."
+            )
         self.encoding = find_encoding(source)
         self.separator = find_separator(source, self.encoding)
         if self.separator == " ":
@@ -119,10 +121,12 @@ class DelimitedFile:
                 continue
         shown = plain.to_pandas()
         wrong = np.flatnonzero((pd.to_numeric(shown, errors="coerce").isna() & shown.notna()).to_numpy())
-        where = f"'{cells[int(wrong[0])].as_py()}' in row {done + int(wrong[0]) + 1}" if len(wrong) else "something else"
+        where = (
+            f"'{cells[int(wrong[0])].as_py()}' in row {done + int(wrong[0]) + 1}" if len(wrong) else "something else"
+        )
         raise DataError(
             f"{self.name}: the column *{name}* holds {where}, where the rows before hold numbers.",
-            hint="Correct the cell or mark it as missing (NA); if the column is a factor, write it as text from the first row on.",
+            hint="Correct the cell or mark it as missing (NA); a factor is written as text from the first row on.",
         )
 
 

@@ -53,9 +53,7 @@ class Grouping:
         """Names of the q levels."""
         if len(self.lookups) == 1:
             return self.lookups[0].levels
-        named = [
-            [lookup.levels[code] for code in self.combinations[:, j]] for j, lookup in enumerate(self.lookups)
-        ]
+        named = [[lookup.levels[code] for code in self.combinations[:, j]] for j, lookup in enumerate(self.lookups)]
         return tuple(":".join(level) for level in zip(*named, strict=True))
 
     def _keys(self, codes: Sequence[np.ndarray]) -> np.ndarray:
@@ -257,16 +255,16 @@ def layout_of(
     warnings = _fixed_warnings(formula, coding, values, census, table)
     asked = {str(name): contrast_named(kind, str(name)) for name, kind in contrasts.items()}
     warnings += contrast_warnings(asked, coding, values, table)
-    groupings = {
-        group: _grouping(group, lookups, census) for group in dict.fromkeys(t.group for t in formula.random)
-    }
-    random = []
+    groupings = {group: _grouping(group, lookups, census) for group in dict.fromkeys(t.group for t in formula.random)}
+    random: list[RandomDesign] = []
     for term in formula.random:
         left = left_coding(term)
         _teach(left, answers, text)
         effects = Columns(left, table)
         count = sum(r.term.group == term.group for r in random)
-        design = _random_design(term, f"{term.name}.{count}" if count else term.name, groupings[term.group], effects, where)
+        design = _random_design(
+            term, f"{term.name}.{count}" if count else term.name, groupings[term.group], effects, where
+        )
         identified = plain_residual and not (term.structure == "known" or term.group_name in known_groups)
         warnings += check_term(design, n, identified=identified)
         random.append(design)
@@ -288,7 +286,9 @@ def layout_of(
     )
 
 
-def _teach(coding: Coding, answers: Mapping[tuple[str, str, str], np.ndarray], levels: Mapping[str, tuple[str, ...]]) -> None:
+def _teach(
+    coding: Coding, answers: Mapping[tuple[str, str, str], np.ndarray], levels: Mapping[str, tuple[str, ...]]
+) -> None:
     for variable in coding.variables.values():
         own = {q.place: answers[q.of.text, q.place, q.kind] for q in questions(variable)}
         teach(variable, own, levels)

@@ -1,7 +1,7 @@
 """A mixed model without rows: what the engines ask of it comes from cross-products.
 
-    N_s of [Z X y]   ->   N_s of [Z X (y - X b)],   b the least-squares coefficients, y' = y - X b:
-    N_zy' = N_zy - N_zx b,   N_xy' = N_xy - N_xx b,   N_y'y' = N_yy - 2 b'N_xy + b'N_xx b
+N_s of [Z X y]   ->   N_s of [Z X (y - X b)],   b the least-squares coefficients, y' = y - X b:
+N_zy' = N_zy - N_zx b,   N_xy' = N_xy - N_xx b,   N_y'y' = N_yy - 2 b'N_xy + b'N_xx b
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class SummedTerm(GroupedTerm):
     mean_square: Tensor = field(default_factory=lambda: torch.ones(1, 1, dtype=torch.float64))
 
     @property
-    def average(self) -> Tensor:  # type: ignore[override]
+    def average(self) -> Tensor:
         """A (k, k) with tr(Z (Sigma (x) K) Z') / n = <A, Sigma>."""
         return self.mean_square
 
     @property
-    def scale(self) -> Tensor:  # type: ignore[override]
+    def scale(self) -> Tensor:
         """Standard deviation (k,) that lets each effect alone contribute a variance of 1 to the average row of V."""
         own = self.mean_square.diagonal()
         return torch.where(own > 0, own.clamp_min(1e-300).rsqrt(), 1.0)
@@ -60,17 +60,17 @@ class SummedResidual(IndependentResidual):
     total: float = 0.0
 
     @property
-    def copies(self) -> int:  # type: ignore[override]
+    def copies(self) -> int:
         """Number of rows it has a share in."""
         return self.rows_of_it
 
     @property
-    def scale(self) -> Tensor:  # type: ignore[override]
+    def scale(self) -> Tensor:
         """The standard deviation (1,) that contributes a variance of 1 to the average of its rows."""
         return torch.tensor([(self.total / self.rows_of_it) ** -0.5], dtype=torch.float64)
 
     @property
-    def average(self) -> Tensor:  # type: ignore[override]
+    def average(self) -> Tensor:
         """Its share in the average row's variance per unit of s^2, (1, 1)."""
         return torch.tensor([[self.total / self.all_rows]], dtype=torch.float64)
 
@@ -104,12 +104,12 @@ class SummedModel(MixedModel):
         return len(self.fixed_names)
 
     @property
-    def least_squares(self) -> Tensor:  # type: ignore[override]
+    def least_squares(self) -> Tensor:
         """Ordinary least-squares b, (p,)."""
         return self.coefficients
 
     @property
-    def typical_deviation(self) -> float:  # type: ignore[override]
+    def typical_deviation(self) -> float:
         """Standard deviation of the least-squares residuals, to which absolute parameters are scaled."""
         return self.deviation
 
@@ -119,7 +119,7 @@ class SummedModel(MixedModel):
         return float(self.residuals[0].average[0, 0]) ** 0.5 if self.profiled else self.deviation
 
     @property
-    def residual_variance(self) -> Tensor:  # type: ignore[override]
+    def residual_variance(self) -> Tensor:
         """Known part of each row's residual variance: with the rows."""
         return self.y  # whatever is asked of it is answered there
 
@@ -133,7 +133,13 @@ def least_squares(c: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def cross_products_of(
-    n: sparse.csr_array, sections: int, random: int, kept: np.ndarray, b: np.ndarray, counts: np.ndarray, log_weights: float
+    n: sparse.csr_array,
+    sections: int,
+    random: int,
+    kept: np.ndarray,
+    b: np.ndarray,
+    counts: np.ndarray,
+    log_weights: float,
 ) -> CrossProducts:
     """The cross-products of [Z X y'] from those of [Z X y], X with all its columns.
 
@@ -181,7 +187,7 @@ def cross_products_of(
                 shape=(last + 1, last + 1),
             )
         )
-    return from_matrices(parts, counts, log_weights)
+    return from_matrices(parts, counts.tolist(), log_weights)
 
 
 def _response_column(row: np.ndarray, column: np.ndarray, value: np.ndarray, b: np.ndarray) -> np.ndarray:

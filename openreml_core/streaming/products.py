@@ -138,7 +138,7 @@ def _piece(table: Table, layout: Layout, kernels: Mapping[tuple[str, ...], np.nd
         numbers.append(basis)
         weight = kernels.get(random.term.group)
         squares.append(basis.T @ (basis if weight is None else weight[own][:, None] * basis))
-        start += len(kernels[random.term.group] if random.term.group in kernels else random.levels) * k
+        start += len(random.levels if weight is None else weight) * k
     width = start + xy.shape[1]
     places.append(np.broadcast_to(start + np.arange(xy.shape[1]), xy.shape))
     numbers.append(xy)

@@ -105,17 +105,18 @@ def read_model(
         plain_residual=section is None and weights is None and not residual_is_bound(fixed, ties),
     )
     matrices = relationship_matrices(relations, layout.random)
-    kernels = {r.term.group: matrices[":".join(r.group)].matrix.diagonal() for r in layout.random if ":".join(r.group) in matrices}
+    groups = {r.term.group: ":".join(r.group) for r in layout.random}
+    kernels = {group: matrices[name].matrix.diagonal() for group, name in groups.items() if name in matrices}
     rows = min(layout.rows_at_once, ROWS)
-    products = summed(source.each(wanted.columns, wanted.levels, rows, partial(products_of, layout=layout, kernels=kernels)))
+    products = summed(
+        source.each(wanted.columns, wanted.levels, rows, partial(products_of, layout=layout, kernels=kernels))
+    )
     assert products is not None
     kept = _kept(layout, products, source, rows)
     profiled = can_profile(fixed, ties, start) and section is None
     design, model, b = _model(layout, census, products, kept, matrices, method, profiled, source.words)
     random = sum(len(t.levels) * t.structure.size for t in model.terms)
-    cross = cross_products_of(
-        products.n.total(), layout.sections, random, kept, b, products.rows, products.log_weights
-    )
+    cross = cross_products_of(products.n.total(), layout.sections, random, kept, b, products.rows, products.log_weights)
     return Reading(design, model, cross)
 
 
@@ -174,9 +175,7 @@ def _model(
     for random, squares in zip(layout.random, products.squares, strict=True):
         levels, kernel = levels_and_kernel(random, matrices.get(":".join(random.group)))
         structure = random_structure(random, n)
-        parts.append(
-            SummedTerm(random.name, structure, levels, rows, rows, kernel, torch.from_numpy(squares / n))
-        )
+        parts.append(SummedTerm(random.name, structure, levels, rows, rows, kernel, torch.from_numpy(squares / n)))
     residuals = tuple(
         SummedResidual(rows, name=name, rows_of_it=int(count), all_rows=n, total=float(total))
         for name, count, total in zip(layout.section_names, products.rows, products.inverse_weights, strict=True)
@@ -227,7 +226,9 @@ def _constant(layout: Layout, c: np.ndarray, kept: np.ndarray) -> np.ndarray:
         return np.zeros(len(kept))
     if set(np.flatnonzero(layout.constant)) <= set(kept.tolist()):
         return layout.constant[kept]
-    return least_squares(np.block([[c[:-1, :-1], (c[:-1, :-1] @ layout.constant)[:, None]], [np.zeros((1, len(c)))]]), kept)[0]
+    return least_squares(
+        np.block([[c[:-1, :-1], (c[:-1, :-1] @ layout.constant)[:, None]], [np.zeros((1, len(c)))]]), kept
+    )[0]
 
 
 def _sum_of_response(layout: Layout, products: Products, census: Census) -> float:

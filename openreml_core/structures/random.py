@@ -56,9 +56,7 @@ def random_term(random: RandomDesign, relationship: Relationship | None = None) 
     return GroupedTerm(random.name, structure, levels, codes, basis, kernel)
 
 
-def levels_and_kernel(
-    random: RandomDesign, relationship: Relationship | None
-) -> tuple[tuple[str, ...], Tensor | None]:
+def levels_and_kernel(random: RandomDesign, relationship: Relationship | None) -> tuple[tuple[str, ...], Tensor | None]:
     """A term's levels, those of the data first, and their known covariance K (q, q)."""
     if relationship is not None:
         relationship = relationship.ordered(tuple(random.levels))

@@ -1,9 +1,9 @@
 """How long fits to files take, and how much memory: ``python tests/benchmarks/files.py [--rows 1e4 1e5 1e6 1e7] [--large]``.
 
-Two crossed factors and a covariate, y = 1 + 0.5 x + a + b + e with variances 0.5, 0.3 and 1, in Parquet files of a million rows
-at most, made in a temporary folder. Every fit has a process of its own. The first table has 500 x 50 levels at every n: set-up
-should grow as n does, an iteration should not. ``--large`` adds ten million rows over 100,000 x 1,000 levels, for which the bar is
-4 GB; ``--table`` fits the same from a table in memory beside it.
+Two crossed factors and a covariate, y = 1 + 0.5 x + a + b + e with variances 0.5, 0.3 and 1, in Parquet files of a million
+rows at most, made in a temporary folder. Every fit has a process of its own. The first rows of the table have 500 x 50 levels at
+every n: set-up should grow as n does, an iteration should not. ``--large`` adds ten million rows over 100,000 x 1,000 levels, for
+which the bar is 4 GB; ``--table`` fits the same from a table in memory beside it.
 """
 
 from __future__ import annotations
