@@ -90,11 +90,17 @@ def column_census(name: str, column: pd.Series, where: str, *, levels: bool) -> 
     numeric = is_numeric(column)
     out = ColumnCensus(name, numeric, where, repr(column.iloc[0])[:40])
     if numeric:
-        out = replace(out, few=np.unique(numbers(column))[:FEW])
+        out = replace(out, few=_few(numbers(column)))
     if numeric and not levels:
         return out, None
     codes, values, categories = distinct(column)
     return replace(out, values=values, categories=categories), codes
+
+
+def _few(values: np.ndarray) -> np.ndarray:
+    """The different numbers; seven of them where there are more."""
+    beginning = np.unique(values[:1000])
+    return (beginning if len(beginning) >= FEW else np.unique(values))[:FEW]
 
 
 def distinct(column: pd.Series) -> tuple[np.ndarray, pd.Index, pd.Index | None]:
