@@ -14,7 +14,7 @@ import torch
 
 from openreml_core import storage
 from openreml_core.assembly import METHODS, build_model
-from openreml_core.engines import ENGINES, NotPositiveDefinite, choose_engine, engine_of_products
+from openreml_core.engines import ENGINES, Engine, NotPositiveDefinite, choose_engine, engine_of_products
 from openreml_core.errors import DataError, ModelError
 from openreml_core.fitted import FitWithoutRows, MixedModelFit, Specification
 from openreml_core.notation import Formula
@@ -23,7 +23,7 @@ from openreml_core.reml import Estimates, OnIteration, TraceRow, maximise
 from openreml_core.reml.start import free_mask, given_values, start_theta
 from openreml_core.reml.ties import tied_parameters
 from openreml_core.storage import OWN_OFFSET, OWN_WEIGHTS
-from openreml_core.streaming import is_source, read_model, source_of
+from openreml_core.streaming import Reading, is_source, read_model, reading_of, source_of
 
 #: Algorithms and the iterations each is given by default.
 ALGORITHMS = {"ai": 100, "em": 2000, "ai-em": 200}
@@ -176,8 +176,10 @@ def fit(
         on_iteration=on_iteration,
         start_sentence="Starting values as given." if start else "",
     )
-    kind = FitWithoutRows if reading else MixedModelFit
-    return kind(specification, design, estimates, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    if reading:
+        return FitWithoutRows(specification, reading, estimates, seconds)
+    return MixedModelFit(specification, design, estimates, seconds)
 
 
 def check_options(
@@ -249,19 +251,25 @@ def load(path: str | Path) -> MixedModelFit:
     spec, stated = specification, float(record["criterion"])
     try:
         check_options(method=spec.method, algorithm=spec.algorithm, engine=spec.engine, missing=spec.missing)
-        design, model = build_model(
-            spec.formula,
-            saved.rows,
-            residual=spec.residual,
-            relationship={name: Relationship(*parts) for name, parts in saved.relationships.items()},
-            method=spec.method,
-            weights=spec.weights,
-            offset=spec.offset,
-            contrasts=spec.contrasts,
-            start=spec.start,
-            fixed=spec.fixed,
-            ties=spec.ties,
-            missing="error",  # the rows are complete; those dropped before are only counted
+        matrices = {name: Relationship(*parts) for name, parts in saved.relationships.items()}
+        reading = _read_again(path, saved, spec, matrices) if "portions" in record else None
+        design, model = (
+            (reading.design, reading.model)
+            if reading
+            else build_model(
+                spec.formula,
+                saved.rows,
+                residual=spec.residual,
+                relationship=matrices,
+                method=spec.method,
+                weights=spec.weights,
+                offset=spec.offset,
+                contrasts=spec.contrasts,
+                start=spec.start,
+                fixed=spec.fixed,
+                ties=spec.ties,
+                missing="error",  # the rows are complete; those dropped before are only counted
+            )
         )
         tied = tied_parameters(model, spec.ties or {})
         moved = free_mask(model, given_values(model, spec.fixed or {}, what="fixed"), tied)
@@ -273,7 +281,9 @@ def load(path: str | Path) -> MixedModelFit:
         raise _damaged(path, "its estimates do not keep what was held and tied.")
     if any(len(row.parameters) != len(model.parameter_names) for row in trace):
         raise _damaged(path, "its trace does not belong to its formula.")
-    engine = choose_engine(spec.engine, model)
+    engine: Engine = (
+        engine_of_products(spec.engine, model, reading.cross) if reading else choose_engine(spec.engine, model)
+    )
     try:
         at = engine.evaluate(theta)
     except (NotPositiveDefinite, torch.linalg.LinAlgError):
@@ -282,7 +292,19 @@ def load(path: str | Path) -> MixedModelFit:
         raise _damaged(path, f"it states a criterion of {stated:.6f}, its rows give {at.criterion:.6f}.")
     estimates = Estimates(engine, at, free, tied, record["converged"], record["message"], trace)
     design = replace(design, n_dropped=record["n_dropped"], warnings=tuple(record["notes"]))
+    if reading:
+        return FitWithoutRows(specification, replace(reading, design=design), estimates, float(record["seconds"]))
     return MixedModelFit(specification, design, estimates, float(record["seconds"]))
+
+
+def _read_again(
+    path: Any, saved: storage.SavedFit, specification: Specification, matrices: Mapping[str, Relationship]
+) -> Reading:
+    """What a file keeps of rows that were read in portions."""
+    try:
+        return reading_of(saved.record["portions"], saved.rows, saved.tables, matrices, specification)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise _damaged(path, f"what it keeps of the rows is not whole ({type(error).__name__}).") from None
 
 
 def _damaged(path: Any, why: str) -> DataError:

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import IO
+import math
 
 import pandas as pd
 
-from openreml_core.errors import ModelError
 from openreml_core.fitted.mixed import MixedModelFit
+from openreml_core.fitted.specification import Specification
+from openreml_core.reml import Estimates
+from openreml_core.streaming import Reading
 
 
 class FitWithoutRows(MixedModelFit):
     """A fit to rows that were read in portions: everything but what is said of single rows.
 
     Fitted values, residuals and figures of points raise a ModelError that says where the rows are.
+
+    Attributes
+    ----------
+    reading : Reading
+        What was kept of the rows: levels and cross-products.
     """
 
     has_rows = False
+
+    def __init__(
+        self, specification: Specification, reading: Reading, estimates: Estimates, seconds: float = math.nan
+    ) -> None:
+        super().__init__(specification, reading.design, estimates, seconds)
+        self.reading = reading
 
     @property
     def data(self) -> pd.DataFrame:
@@ -29,15 +41,3 @@ class FitWithoutRows(MixedModelFit):
         """
         self.design.frame.refuse()
         raise AssertionError
-
-    def save(self, path: str | Path | IO[bytes]) -> None:
-        """Not there yet.
-
-        Raises
-        ------
-        ModelError
-        """
-        raise ModelError(
-            "A fit to files cannot be saved: its rows are not in it.",
-            hint="Save its tables, such as fit.tidy('random').to_csv(...), or fit the table: reml.read_table(...).",
-        )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from openreml_core.design.columns import Factor, as_factor, is_numeric, numbers
+from openreml_core.design.columns import Factor, as_factor, is_numeric, level_text, numbers
 from openreml_core.errors import DataError
 
 #: So many different numbers are remembered of a column that is used as a number.
@@ -88,13 +88,17 @@ def column_census(name: str, column: pd.Series, where: str, *, levels: bool) -> 
         Whether numbers are levels too.
     """
     numeric = is_numeric(column)
-    out = ColumnCensus(name, numeric, where, repr(column.iloc[0])[:40])
+    out = ColumnCensus(name, numeric, where, _shown(column.iloc[0], numeric))
     if numeric:
         out = replace(out, few=_few(numbers(column)))
     if numeric and not levels:
         return out, None
     codes, values, categories = distinct(column)
     return replace(out, values=values, categories=categories), codes
+
+
+def _shown(value: object, numeric: bool) -> str:
+    return level_text(value) if numeric else f"'{str(value)[:30]}'"
 
 
 def _few(values: np.ndarray) -> np.ndarray:

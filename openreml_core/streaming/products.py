@@ -110,9 +110,8 @@ def _tables(portion: Portion, layout: Layout) -> Iterable[Table]:
     for piece in portion.pieces(layout.rows_at_once):
         whole = Table.of(piece.frame)
         table = whole.kept(complete(whole, layout.wanted.columns), layout.wanted.columns)
-        # A piece's rows count on from where the portion starts.
         if len(table):
-            yield Table(table.frame, table.own, counted=True)
+            yield table
 
 
 def fixed_columns(table: Table, layout: Layout) -> np.ndarray:

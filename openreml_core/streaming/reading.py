@@ -8,8 +8,6 @@ from functools import partial, reduce
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import torch
 
 from openreml_core.assembly import (
     can_profile,
@@ -20,22 +18,19 @@ from openreml_core.assembly import (
     residual_is_bound,
 )
 from openreml_core.design import Design
-from openreml_core.design.build import aliased_words, few_rows, fixed_terms
+from openreml_core.design.build import few_rows, fixed_terms
 from openreml_core.design.coding import Coding
 from openreml_core.design.contrasts import contrast_named
-from openreml_core.design.evaluate import Variable
 from openreml_core.design.rank import independent_columns
 from openreml_core.engines import CrossProducts
 from openreml_core.errors import FormulaError, ModelError
 from openreml_core.notation import Formula, parse_formula, parse_residual
-from openreml_core.relationship import Relationship
-from openreml_core.streaming.absent import RowsElsewhere
-from openreml_core.streaming.census import EMPTY, Census, take_census, together
+from openreml_core.streaming.census import EMPTY, Census, Wanted, take_census, together
 from openreml_core.streaming.layout import Layout, layout_of, wanted_of
-from openreml_core.streaming.model import SummedModel, SummedResidual, SummedTerm, cross_products_of, least_squares
+from openreml_core.streaming.model import SummedModel, cross_products_of, least_squares
 from openreml_core.streaming.products import Products, joined_triangle, products_of, summed, triangle_of
 from openreml_core.streaming.source import Source
-from openreml_core.structures import levels_and_kernel, random_structure
+from openreml_core.streaming.sums import Sums, model_of
 
 #: Rows of a portion in the first reading.
 ROWS = 500_000
@@ -53,11 +48,81 @@ class Reading:
         Without rows: what is asked of them says where they are.
     model : SummedModel
     cross : CrossProducts
+    layout : Layout
+    census : Census
+    sums : Sums
+    words : str
+        Where the rows are.
     """
 
     design: Design
     model: SummedModel
     cross: CrossProducts
+    layout: Layout
+    census: Census
+    sums: Sums
+    words: str
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What is asked of a model that is read in portions.
+
+    Attributes
+    ----------
+    formula : Formula
+    section : str or None
+        The column whose levels have a residual variance of their own.
+    weights, offset : str or None
+    contrasts : mapping
+    missing : {"drop", "error"}
+    known_groups : frozenset of str
+        Groupings with a relationship.
+    bound, profiled : bool
+        Whether the residual variance is held or tied, and whether it may be profiled out.
+    """
+
+    formula: Formula
+    section: str | None
+    weights: str | None
+    offset: str | None
+    contrasts: Mapping[str, Any]
+    missing: str
+    known_groups: frozenset[str]
+    bound: bool
+    profiled: bool
+
+    @property
+    def profiled_out(self) -> bool:
+        """Whether the residual variance is profiled out."""
+        return self.profiled and self.section is None
+
+    def wanted(self) -> tuple[Wanted, Coding]:
+        """What the first reading has to find out, and the coding of the fixed part that will be taught."""
+        contrasts = {str(k): contrast_named(v, str(k)) for k, v in self.contrasts.items()}
+        coding = Coding(self.formula.intercept, self.formula.terms, contrasts)
+        wanted = wanted_of(
+            self.formula,
+            coding,
+            section=self.section,
+            weights=self.weights,
+            offset=self.offset,
+            missing=self.missing,
+        )
+        return wanted, coding
+
+    def layout(self, census: Census, wanted: Wanted, coding: Coding, where: str) -> Layout:
+        """The layout that a census gives."""
+        return layout_of(
+            census,
+            wanted,
+            coding,
+            where,
+            section=self.section,
+            contrasts=self.contrasts,
+            known_groups=self.known_groups,
+            plain_residual=self.section is None and self.weights is None and not self.bound,
+        )
 
 
 def read_model(
@@ -83,27 +148,26 @@ def read_model(
         A term or a residual that needs all rows at once, weights that are no column, and whatever is wrong with the data.
     """
     known_method(method)
-    section = section_of(residual)
     for what, value in (("weights", weights), ("offset", offset)):
         if value is not None and not isinstance(value, str):
             raise ModelError(f"The {what} must be a column of the files.", hint=f'Name it: {what}="w".')
-    relations, asked = mapping_of("relationship", relationship), mapping_of("contrasts", contrasts)
-    read = formula if isinstance(formula, Formula) else parse_formula(formula, source.columns)
-    coding = Coding(read.intercept, read.terms, {str(k): contrast_named(v, str(k)) for k, v in asked.items()})
-    wanted = wanted_of(read, coding, section=section, weights=weights, offset=offset, missing=missing)
-    source.require((*wanted.columns, *map(str, asked)))
+    relations = mapping_of("relationship", relationship)
+    asked = Asked(
+        formula if isinstance(formula, Formula) else parse_formula(formula, source.columns),
+        section_of(residual),
+        weights,
+        offset,
+        mapping_of("contrasts", contrasts),
+        missing,
+        known_groups=frozenset(relations),
+        bound=residual_is_bound(fixed, ties),
+        profiled=can_profile(fixed, ties, start),
+    )
+    wanted, coding = asked.wanted()
+    source.require((*wanted.columns, *map(str, asked.contrasts)))
     censuses = source.each(wanted.columns, wanted.levels, ROWS, partial(take_census, wanted=wanted))
     census = reduce(partial(together, questions=wanted.questions), censuses, EMPTY)
-    layout = layout_of(
-        census,
-        wanted,
-        coding,
-        source.words,
-        section=section,
-        contrasts=asked,
-        known_groups=frozenset(relations),
-        plain_residual=section is None and weights is None and not residual_is_bound(fixed, ties),
-    )
+    layout = asked.layout(census, wanted, coding, source.words)
     matrices = relationship_matrices(relations, layout.random)
     groups = {r.term.group: ":".join(r.group) for r in layout.random}
     kernels = {group: matrices[name].matrix.diagonal() for group, name in groups.items() if name in matrices}
@@ -113,11 +177,24 @@ def read_model(
     )
     assert products is not None
     kept = _kept(layout, products, source, rows)
-    profiled = can_profile(fixed, ties, start) and section is None
-    design, model, b = _model(layout, census, products, kept, matrices, method, profiled, source.words)
-    random = sum(len(t.levels) * t.structure.size for t in model.terms)
-    cross = cross_products_of(products.n.total(), layout.sections, random, kept, b, products.rows, products.log_weights)
-    return Reading(design, model, cross)
+    if census.rows <= len(kept):
+        raise few_rows(fixed_terms(layout.coding, layout.names, layout.owner, kept)[1], len(kept), census.rows)
+    b, rest = least_squares(products.c, kept)
+    sums = Sums(
+        kept=kept,
+        coefficients=b + layout.mean * _constant(layout, products.c, kept),
+        deviation=(rest / max(census.rows - len(kept), 1)) ** 0.5,
+        mean_squares=tuple(square / census.rows for square in products.squares),
+        rows=products.rows,
+        inverse_weights=products.inverse_weights,
+    )
+    design, model = model_of(layout, census, sums, matrices, method, asked.profiled_out, source.words)
+    left = _sum_of_response(layout, census) ** 2 / census.rows
+    check_size(model, layout.formula.response, float(products.c[-1, -1]) - left, rest, ROUNDING)
+    cross = cross_products_of(
+        products.n.total(), layout.sections, sums.random(model), kept, b, products.rows, products.log_weights
+    )
+    return Reading(design, model, cross, layout, census, sums, source.words)
 
 
 def section_of(residual: str | None) -> str | None:
@@ -154,72 +231,6 @@ def _kept(layout: Layout, products: Products, source: Source, rows: int) -> np.n
     return independent_columns(reduce(joined_triangle, triangles, np.empty((0, len(layout.names)))))
 
 
-def _model(
-    layout: Layout,
-    census: Census,
-    products: Products,
-    kept: np.ndarray,
-    matrices: Mapping[str, Relationship],
-    method: str,
-    profiled: bool,
-    where: str,
-) -> tuple[Design, SummedModel, np.ndarray]:
-    """The design, the model, and the least-squares b of the response less its mean."""
-    n, elsewhere = census.rows, RowsElsewhere(where)
-    rows: Any = elsewhere
-    fixed_names, terms, aliased = fixed_terms(layout.coding, layout.names, layout.owner, kept)
-    if n <= len(kept):
-        raise few_rows(terms, len(kept), n)
-    b, rest = least_squares(products.c, kept)
-    parts = []
-    for random, squares in zip(layout.random, products.squares, strict=True):
-        levels, kernel = levels_and_kernel(random, matrices.get(":".join(random.group)))
-        structure = random_structure(random, n)
-        parts.append(SummedTerm(random.name, structure, levels, rows, rows, kernel, torch.from_numpy(squares / n)))
-    residuals = tuple(
-        SummedResidual(rows, name=name, rows_of_it=int(count), all_rows=n, total=float(total))
-        for name, count, total in zip(layout.section_names, products.rows, products.inverse_weights, strict=True)
-    )
-    model = SummedModel(
-        y=rows,
-        X=rows,
-        fixed_names=fixed_names,
-        terms=tuple(parts),
-        residuals=residuals,
-        method=method,
-        profiled=profiled,
-        rows=n,
-        coefficients=torch.from_numpy(b + layout.mean * _constant(layout, products.c, kept)),
-        deviation=(rest / max(n - len(kept), 1)) ** 0.5,
-    )
-    ones = _sum_of_response(layout, products, census)
-    check_size(model, layout.formula.response, float(products.c[-1, -1]) - ones**2 / n, rest, ROUNDING)
-    warnings = list(layout.warnings)
-    if aliased:
-        warnings.append(aliased_words(aliased))
-    warnings += [f"{name}: {notice}" for name, matrix in matrices.items() for notice in matrix.notices]
-    design = Design(
-        formula=layout.formula,
-        y=rows,
-        X=rows,
-        fixed_names=fixed_names,
-        fixed_terms=terms,
-        aliased=aliased,
-        random=layout.random,
-        weights=rows if layout.wanted.weights else None,
-        offset=rows,
-        index=rows,
-        n_dropped=census.dropped,
-        dropped=pd.DataFrame({"row": [], "reason": []}, dtype=object),
-        warnings=tuple(warnings),
-        frame=rows,
-        coding=layout.coding,
-        kept=kept,
-        offsets=tuple(Variable(e) for e in layout.formula.offset_expressions),
-    )
-    return design, model, b
-
-
 def _constant(layout: Layout, c: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """c (p,) with X c = 1, of the columns kept; zeros where the response was not shifted."""
     if layout.constant is None:
@@ -231,7 +242,7 @@ def _constant(layout: Layout, c: np.ndarray, kept: np.ndarray) -> np.ndarray:
     )[0]
 
 
-def _sum_of_response(layout: Layout, products: Products, census: Census) -> float:
+def _sum_of_response(layout: Layout, census: Census) -> float:
     """Sum over the rows of the response as it was summed up, less its mean where that was taken off."""
     assert census.response is not None
     return census.response.total - census.rows * layout.mean

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -210,9 +212,53 @@ def test_what_needs_rows_says_where_they_are(tmp_path: Path) -> None:
         with pytest.raises(reml.ModelError, match=r"stayed in 5 files .*part-\*\.parquet"):
             ask()
     assert "Linear mixed model" in fit.summary()
+    assert '"part-*.parquet"' in fit.to_code() and "lmer(" in fit.to_code("r-lme4")
     assert fit.plot.caterpillar("gen").data
     assert len(fit.tidy("blup")) == 40
     assert int(fit.glance()["n_obs"].iloc[0]) == fit.n_obs
+
+
+@pytest.mark.parametrize("name", ["nested", "sections by number, weights", "learned", "rank", "held", "serial"])
+def test_saved_and_loaded(name: str, tmp_path: Path) -> None:
+    formula, options = MODELS[name]
+    fit = reml.fit(formula, as_parquet(trial(), tmp_path), **options)
+    fit.save(tmp_path / "trial.fit")
+    again = reml.load(tmp_path / "trial.fit")
+    compare(again, fit)
+    assert again.trace.equals(fit.trace)
+    assert again.summary() == fit.summary()
+    new = trial().dropna().head(5)
+    np.testing.assert_array_equal(again.design.fixed_matrix(new), fit.design.fixed_matrix(new))
+    again.save(tmp_path / "twice.fit")
+    compare(reml.load(tmp_path / "twice.fit"), fit)
+    with pytest.raises(reml.ModelError, match=r"stayed in 5 files"):
+        again.residuals()
+
+
+def test_relationships_are_saved(tmp_path: Path) -> None:
+    d = trial().dropna()
+    names = sorted(set(d["gen"]))
+    k = pd.DataFrame(0.2 + 0.8 * np.eye(len(names)), index=names, columns=names)
+    fit = reml.fit("y ~ x + (1 | gen)", as_frame(d, tmp_path), relationship={"gen": k})
+    fit.save(tmp_path / "trial.fit")
+    compare(reml.load(tmp_path / "trial.fit"), fit)
+
+
+@pytest.mark.parametrize("entry", ["columns", "answers", "kept", "mean_squares", "size", "response", "rows"])
+@pytest.mark.parametrize("value", [None, [], "x", {}, [[1.0]]])
+def test_a_damaged_saved_fit(entry: str, value: Any, tmp_path: Path) -> None:
+    path = tmp_path / "trial.fit"
+    reml.fit("y ~ scale(x) + (1 | gen)", as_frame(trial(), tmp_path)).save(path)
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    record = json.loads(files["fit.json"])
+    record["portions"][entry] = value
+    files["fit.json"] = json.dumps(record).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    with pytest.raises(reml.DataError, match="damaged"):
+        reml.load(path)
 
 
 def test_new_data_have_the_columns_of_the_fit(tmp_path: Path) -> None:
