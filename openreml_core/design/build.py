@@ -112,7 +112,7 @@ def build_design(
             weights if isinstance(weights, str) else None,
         )
     offsets = tuple(Variable(expression) for expression in read.offset_expressions)
-    total_offset = _offset(offsets, table)
+    total_offset = offset_values(offsets, table)
     if offset is not None:
         total_offset = total_offset + given[offset if isinstance(offset, str) else "offset"][keep]
 
@@ -121,14 +121,9 @@ def build_design(
     warnings = fixed_warnings(read, coding, values, table) + contrast_warnings(asked, coding, values, table)
     X, names, terms, aliased, kept = _fixed(coding, values, len(table))
     if aliased:
-        warnings.append(_aliased_words(aliased))
+        warnings.append(aliased_words(aliased))
     if len(table) <= X.shape[1]:
-        most = max(terms, key=lambda term: len(term.columns))
-        raise DataError(
-            f"The fixed part has {X.shape[1]} coefficients but there are only {len(table)} complete rows; "
-            f"*{most.label}* has {len(most.columns)} of them.",
-            hint="Leave out fixed terms, make a factor of many levels random, (1 | factor), or bring more rows.",
-        )
+        raise few_rows(terms, X.shape[1], len(table))
     random, more = random_designs(read.random, table, frozenset(known_groups), plain_residual)
     kinds = tuple((name, "number" if is_numeric(table.column(name)) else "factor") for name in used)
     return Design(
@@ -159,7 +154,17 @@ def _ordered(formula: Formula, table: Table) -> list[str]:
     return sorted(name for name, dtype in types.items() if isinstance(dtype, pd.CategoricalDtype) and dtype.ordered)
 
 
-def _offset(offsets: Sequence[Variable], table: Table) -> np.ndarray:
+def few_rows(terms: Sequence[FixedTerm], p: int, n: int) -> DataError:
+    """Return the error of a fixed part with as many coefficients as there are rows."""
+    most = max(terms, key=lambda term: len(term.columns))
+    return DataError(
+        f"The fixed part has {p} coefficients but there are only {n} complete rows; "
+        f"*{most.label}* has {len(most.columns)} of them.",
+        hint="Leave out fixed terms, make a factor of many levels random, (1 | factor), or bring more rows.",
+    )
+
+
+def offset_values(offsets: Sequence[Variable], table: Table) -> np.ndarray:
     """Return the sum of the formula's offsets, shape (n,)."""
     total = np.zeros(len(table))
     for variable in offsets:
@@ -177,28 +182,39 @@ def _fixed(
     """Return X of full rank, its names and terms, the names of aliased columns, and which columns were kept."""
     blocks = coding.blocks(values, n)
     X = stack_columns(coding, blocks, n)
+    names, owner = column_names(coding, blocks)
+    kept = independent_columns(X)
+    full = X if len(kept) == X.shape[1] else X[:, kept]
+    return full, *fixed_terms(coding, names, owner, kept), kept
+
+
+def column_names(coding: Coding, blocks: Sequence[tuple[np.ndarray, tuple[str, ...]]]) -> tuple[list[str], list[int]]:
+    """Return the names of all columns of X, and which term each is of (-1 for the intercept)."""
     names = [INTERCEPT] if coding.intercept else []
     owner = [-1] if coding.intercept else []
     for place, (_, block_names) in enumerate(blocks):
         names += block_names
         owner += [place] * len(block_names)
-    kept = independent_columns(X)
-    aliased = (
-        tuple(name for place, name in enumerate(names) if place not in set(kept.tolist()))
-        if len(kept) < len(names)
-        else ()
-    )
+    return names, owner
+
+
+def fixed_terms(
+    coding: Coding, names: Sequence[str], owner: Sequence[int], kept: np.ndarray
+) -> tuple[tuple[str, ...], tuple[FixedTerm, ...], tuple[str, ...]]:
+    """Return the names of the columns kept, the terms over them, and the names of the columns left out."""
+    left = set(kept.tolist())
+    aliased = tuple(name for place, name in enumerate(names) if place not in left)
     kept_owner = [owner[place] for place in kept]
     terms = [FixedTerm(INTERCEPT, (), (0,))] if coding.intercept else []
     for place, term in enumerate(coding.terms):
         factors = tuple(dict.fromkeys(name for factor in term for name in factor.names))
         mine = tuple(column for column, who in enumerate(kept_owner) if who == place)
         terms.append(FixedTerm(":".join(factor.label for factor in term), factors, mine))
-    full = X if len(kept) == X.shape[1] else X[:, kept]
-    return full, tuple(names[place] for place in kept), tuple(terms), aliased, kept
+    return tuple(names[place] for place in kept), tuple(terms), aliased
 
 
-def _aliased_words(aliased: tuple[str, ...]) -> str:
+def aliased_words(aliased: tuple[str, ...]) -> str:
+    """Return the sentence that names the columns left out of X."""
     shown = ", ".join(aliased[:6]) + (f" and {len(aliased) - 6} more" if len(aliased) > 6 else "")
     one = len(aliased) == 1
     return (

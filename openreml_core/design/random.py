@@ -143,9 +143,9 @@ def random_designs(
                 index=index,
             )
             checked = not (term.structure == "known" or term.group_name in known_groups)
-            warnings += _check(design, len(table), identified=checked and plain_residual)
+            warnings += check_term(design, len(table), identified=checked and plain_residual)
             designs.append(design)
-    warnings += _repeated(designs) + _level_and_slope(terms)
+    warnings += repeated_terms(designs) + _level_and_slope(terms)
     return tuple(designs), warnings
 
 
@@ -182,7 +182,8 @@ def _levels(factors: Sequence[Factor]) -> tuple[np.ndarray, np.ndarray, tuple[st
     return combinations, codes, tuple(":".join(level) for level in zip(*named, strict=True))
 
 
-def _check(design: RandomDesign, n: int, *, identified: bool) -> list[str]:
+def check_term(design: RandomDesign, n: int, *, identified: bool) -> list[str]:
+    """Refuse a term that n rows do not carry; return what the user should be told."""
     q, k = len(design.levels), len(design.effects)
     name, term = design.term.group_name, design.term
     if k == 0:
@@ -247,7 +248,8 @@ def _single(term: RandomTerm) -> list[Expression]:
     return [factors[0] for factors in term.terms if len(factors) == 1]
 
 
-def _repeated(designs: Sequence[RandomDesign]) -> list[str]:
+def repeated_terms(designs: Sequence[RandomDesign]) -> list[str]:
+    """Refuse a term that stands twice; return what the user should be told of terms that overlap."""
     plain = [design for design in designs if design.structure in ("us", "diag", "id")]
     smooth = [design.name for design in designs if design.term.is_smooth]
     for design in designs:

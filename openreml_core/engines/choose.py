@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from openreml_core.engines.block_errors import blocks_of
+from openreml_core.engines.crossproducts import CrossProducts
 from openreml_core.engines.elimination import one_by_one
 from openreml_core.engines.engine import Engine
 from openreml_core.engines.henderson import HendersonEngine
@@ -23,6 +24,8 @@ ENGINES = ("auto", "marginal", "henderson")
 DENSE, LISTED = 2e10, 1e8
 #: Seconds of an evaluation that do not depend on size.
 OVERHEAD = {"marginal": 0.8e-3, "henderson": 2.2e-3}
+#: Matrices of the size of the dense part that an evaluation of the mixed-model equations holds.
+DENSE_MATRICES = 8
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,31 @@ def choose_engine(name: str, model: MixedModel, device: str = "cpu") -> Engine:
     return HendersonEngine(model, device=device) if chosen.engine == "henderson" else MarginalEngine(model, device)
 
 
+def engine_of_products(name: str, model: MixedModel, cross: CrossProducts) -> HendersonEngine:
+    """The engine of a model whose cross-products are all there is of its rows.
+
+    Raises
+    ------
+    ModelError
+        For the name of an engine that needs rows, or a dense part that would not fit into the memory at hand.
+    """
+    if name == "marginal":
+        raise ModelError(
+            "The marginal engine needs all rows in memory, which are in files here.",
+            hint="Choose engine='henderson', or fit the table: reml.read_table(...).",
+        )
+    engine = HendersonEngine(model, cross)
+    size, free = engine.border.width, SHARE * available_bytes()
+    if DENSE_MATRICES * 8 * size**2 > free:
+        raise ModelError(
+            f"The mixed-model equations leave a dense part of {size:,}, which needs about "
+            f"{DENSE_MATRICES * 8 * size**2 / 2**30:.1f} GiB; {free / SHARE / 2**30:.1f} GiB are free.",
+            hint="Leave out the crossed factor of most levels but one, or fit on a larger machine.",
+        )
+    use_threads(size)
+    return engine
+
+
 def _marginal(model: MixedModel) -> Plan:
     n = model.n
     seconds = OVERHEAD["marginal"] + 4 * n**3 / DENSE + (4 + 4 * len(model.terms)) * n**2 / LISTED / 10
@@ -147,7 +175,9 @@ def _henderson(model: MixedModel) -> Plan:
         # R's factor, N and P within the blocks, at every theta.
         seconds += float((3 * rows**3 + 4 * rows**2 * met + 4 * rows * met**2).sum()) / DENSE + entries / LISTED
         seconds += 2 * OVERHEAD["henderson"] * len(model.residuals)
-    return Plan("henderson", int(8 * (8 * border**2 + 6 * entries + 3 * min(products, 3e7))), seconds, border)
+    return Plan(
+        "henderson", int(8 * (DENSE_MATRICES * border**2 + 6 * entries + 3 * min(products, 3e7))), seconds, border
+    )
 
 
 def _keeps_blocks(term: RandomPart, member: np.ndarray, count: int) -> bool:

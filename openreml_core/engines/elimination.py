@@ -71,7 +71,8 @@ class Elimination:
         """Which border columns each level meets: level * Q + column, in order."""
         row, column = self.cross.row, self.cross.column
         side = self.is_inner[row] & ~self.is_inner[column]
-        return np.unique(self.level[row[side]] * self.cross.size + column[side])
+        keys = np.sort(self.level[row[side]] * self.cross.size + column[side])  # np.unique's hashing takes much longer
+        return keys[np.concatenate([[True], keys[1:] != keys[:-1]])] if len(keys) else keys
 
     @cached_property
     def is_valid(self) -> bool:
@@ -119,10 +120,11 @@ def _nested(model: MixedModel, plain: Elimination, t: int) -> np.ndarray:
     others = [u for u, term in enumerate(model.terms) if u != t and one_by_one(term)]
     if not others:
         return out
-    first = (cross.column >= own.start) & (cross.column < own.stop) & ((cross.column - own.start) % sizes[t] == 0)
-    row, level = cross.row[first], (cross.column[first] - own.start) // sizes[t]
+    # Of all effects: a level may meet another by its later ones alone, as a genotype does that was seen in one county only.
+    beside = (cross.column >= own.start) & (cross.column < own.stop)
+    row, level = cross.row[beside], (cross.column[beside] - own.start) // sizes[t]
     for u in others:
-        mine = (row >= starts[u]) & (row < starts[u + 1]) & ((row - starts[u]) % sizes[u] == 0)
+        mine = (row >= starts[u]) & (row < starts[u + 1])
         which, met = (row[mine] - starts[u]) // sizes[u], level[mine]
         alone = np.full(len(model.terms[u].levels), -1, dtype=np.int64)
         alone[which] = met

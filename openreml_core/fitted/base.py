@@ -55,6 +55,9 @@ class FittedModel:
         How the model is fitted again, changed.
     """
 
+    #: Whether the rows that were fitted are at hand.
+    has_rows = True
+
     def __init__(
         self,
         specification: Specification,

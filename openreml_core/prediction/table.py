@@ -25,7 +25,7 @@ from openreml_core.design.rank import null_directions
 from openreml_core.design.table import Table
 from openreml_core.engines import RandomEffects
 from openreml_core.errors import DataError, ModelError
-from openreml_core.inference.coefficients import degrees_of_freedom
+from openreml_core.inference.contrasts import contrasts
 from openreml_core.notation import Residual
 from openreml_core.prediction.residual import residual_kriging, residual_parts, residual_variance
 from openreml_core.prediction.rows import TermRows, chosen_terms, term_rows
@@ -177,7 +177,9 @@ def predict(
             )
             variance = variance + _left_out(design, estimates, given.table, chosen)
         elif not given.terms and not kriging and len(data):
-            df = degrees_of_freedom(estimates, x.numpy(), asked.ddf)
+            means = contrasts(estimates, x.numpy(), asked.ddf)
+            df, variance = means.df, means.std_error**2
+            table["std_error"] = np.where(np.isnan(value), np.nan, means.std_error)
         half = stats.t.ppf(0.5 + asked.level / 2, df) * np.sqrt(variance)
         table["lower"], table["upper"] = value - half, value + half
         table.attrs["ddf"] = asked.ddf if np.isfinite(df).any() else "normal"

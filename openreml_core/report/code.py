@@ -56,7 +56,8 @@ def _python(fit: Any) -> str:
     }
     given = "".join(f",\n    {name}={value!r}" for name, (value, default) in options.items() if value != default)
     factors = _factors(fit)
-    lines = ["import openreml_core as reml", "", 'data = reml.read_table("data.csv")']
+    rows = 'reml.read_table("data.csv")' if fit.has_rows else '"part-*.parquet"'
+    lines = ["import openreml_core as reml", "", f"data = {rows}"]
     lines += [f"data[{name!r}] = data[{name!r}].astype(str).astype('category')" for name in factors]
     lines += [f"fit = reml.fit(\n    {spec.formula!r},\n    data{given},\n)", "print(fit)"]
     return "\n".join(lines) + "\n"
@@ -124,6 +125,8 @@ def _known_groups(fit: Any) -> list[str]:
 
 def _factors(fit: Any, groups: bool = False) -> list[str]:
     """Columns used as factors though a file would show numbers; with ``groups`` all that are factors."""
+    if not fit.has_rows:
+        return []
     frame = fit.data
     out = []
     for name in frame.columns:

@@ -155,6 +155,19 @@ def test_terms_nested_in_one_factor_are_eliminated_together():
         agree(model, theta_of(model, where), 0)
 
 
+def test_levels_that_meet_by_their_later_effects_only_are_not_taken_as_nested():
+    """In county A every plot meets one genotype, in county B others: counting the first effect alone says they are nested."""
+    import pandas as pd
+
+    rows = [(f"x{x}", f"g{x % 6}", "A") for x in range(12) for _ in range(3)]
+    rows += [(f"x{x}", f"g{(x + 1 + r) % 6}", "B") for x in range(12) for r in range(3)]
+    d = pd.DataFrame(rows, columns=["x", "gen", "county"])
+    d["y"] = np.random.default_rng(1).normal(size=len(d))
+    _, model = build_model("y ~ 1 + us(0 + county | gen) + (1 | x)", d)
+    for eliminate in (None, 0, 1):
+        agree(model, theta_of(model, "somewhere"), eliminate)
+
+
 def test_too_many_pairs_are_multiplied_in_portions(monkeypatch):
     monkeypatch.setattr(scalar_levels, "MOST_PAIRS", 3)
     for name in ("scalar terms", "scalar terms, sections"):
