@@ -8,7 +8,9 @@ Holm, Bonferroni, Sidak, FDR (Benjamini and Hochberg 1995, JRSS B 57, 289-300)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from scipy import optimize, special, stats
@@ -16,9 +18,8 @@ from scipy import optimize, special, stats
 from openreml_core.errors import ModelError
 
 ADJUSTMENTS = ("tukey", "dunnett", "mvt", "holm", "bonferroni", "sidak", "fdr", "none")
-_Z, _Z_WEIGHT = np.polynomial.legendre.leggauss(160)
-_Z, _Z_WEIGHT = 8.5 * _Z, 8.5 * _Z_WEIGHT * np.exp(-0.5 * (8.5 * _Z) ** 2) / np.sqrt(2 * np.pi)
-_S, _S_WEIGHT = np.polynomial.legendre.leggauss(120)
+#: Where a standard normal's density is too small to count.
+_END = 8.5
 #: Probability left out at either end of the distribution of s.
 _TAIL = 1e-16
 #: Largest number of values worked on together.
@@ -117,11 +118,35 @@ def _scales(df: float) -> tuple[np.ndarray, np.ndarray]:
         return np.ones(1), np.ones(1)
     ends = np.log(np.array([stats.chi2.ppf(_TAIL, df), stats.chi2.isf(_TAIL, df)])) / 2 - np.log(df) / 2
     half = (ends[1] - ends[0]) / 2
-    log_s = ends.mean() + half * _S
+    nodes, weights = _legendre(24 + 8 * math.ceil(half))
+    log_s = ends.mean() + half * nodes
     log_density = (
         np.log(2) + df / 2 * np.log(df / 2) - special.gammaln(df / 2) + df * log_s - df / 2 * np.exp(2 * log_s)
     )
-    return np.exp(log_s), half * _S_WEIGHT * np.exp(log_density)
+    return np.exp(log_s), half * weights * np.exp(log_density)
+
+
+@lru_cache(maxsize=64)
+def _legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.polynomial.legendre.leggauss(count)
+
+
+def _normal(start: float) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes from ``start`` on and weights of a standard normal."""
+    nodes, weights = _legendre(96)
+    half = (_END - start) / 2
+    z = start + half * (nodes + 1)
+    return z, half * weights * np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
+
+
+def _power(x: np.ndarray, k: int) -> np.ndarray:
+    """x^k by squaring."""
+    out, square = np.ones_like(x), x
+    while k:
+        if k & 1:
+            out = out * square
+        square, k = square * square, k >> 1
+    return out
 
 
 def studentized_range(q: np.ndarray, k: int, df: np.ndarray) -> np.ndarray:
@@ -136,13 +161,15 @@ def studentized_range(q: np.ndarray, k: int, df: np.ndarray) -> np.ndarray:
     """
     out = np.full(len(q), np.nan)
     given = np.isfinite(q) & (df > 0)
-    inside = special.ndtr(_Z)
+    # z is the largest of k: below the start all but nothing of its distribution lies.
+    z, z_weight = _normal(max(-_END, float(special.ndtri(math.exp(-39 / (k - 1))))) if k > 1 else -_END)
+    inside = special.ndtr(z)
     for one in np.unique(df[given]):
         s, weight = _scales(float(one))
         same = np.flatnonzero(given & (df == one))
         for some in np.array_split(same, max(len(same) // _AT_ONCE, 1)):
             w = (q[some][:, None] * s).reshape(-1, 1)
-            below = k * ((inside - special.ndtr(_Z - w)) ** (k - 1)) @ _Z_WEIGHT
+            below = k * _power(inside - special.ndtr(z - w), k - 1) @ z_weight
             out[some] = np.clip((1 - below).reshape(len(some), -1) @ weight, 0.0, 1.0)
     return out
 
@@ -157,6 +184,7 @@ def max_t(t: np.ndarray, correlation: np.ndarray, df: np.ndarray) -> np.ndarray:
     otherwise by the quasi-random draws of scipy's multivariate t (Genz and Bretz 2009), good to about 1e-4.
     """
     loading = _product_loading(correlation)
+    z, z_weight = _normal(-_END)
     out = np.full(len(t), np.nan)
     for k in np.flatnonzero(np.isfinite(t) & (df > 0)):
         if loading is None:
@@ -164,12 +192,12 @@ def max_t(t: np.ndarray, correlation: np.ndarray, df: np.ndarray) -> np.ndarray:
             continue
         s, weight = _scales(float(df[k]))
         rest = np.sqrt(1 - loading**2)
-        shift = loading[:, None] * _Z / rest[:, None]
-        inside = np.ones((len(s), len(_Z)))
+        shift = loading[:, None] * z / rest[:, None]
+        inside = np.ones((len(s), len(z)))
         for own, m in zip(shift, rest, strict=True):
             ends = (t[k] * s / m)[:, None]
             inside *= special.ndtr(ends - own) - special.ndtr(-ends - own)
-        out[k] = np.clip(1 - float(weight @ (inside @ _Z_WEIGHT)) / float(weight.sum() * _Z_WEIGHT.sum()), 0.0, 1.0)
+        out[k] = np.clip(1 - float(weight @ (inside @ z_weight)) / float(weight.sum() * z_weight.sum()), 0.0, 1.0)
     return out
 
 
