@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from openreml_core.design import Design, build_design
 from openreml_core.errors import DataError, ModelError, did_you_mean
@@ -34,11 +35,13 @@ def build_model(
     fixed: Mapping[str, Any] | None = None,
     ties: Mapping[str, str] | None = None,
     missing: str = "drop",
+    like: Sequence[tuple[Design, MixedModel]] = (),
 ) -> tuple[Design, MixedModel]:
     """The design and the model that a formula, a table and their options describe.
 
     Fitting, loading and previewing all come through here. The options are those of :func:`openreml_core.fit`; a
-    relationship may also be a Relationship that is ready.
+    relationship may also be a Relationship that is ready. ``like`` is what other responses of the table have, with the same
+    options: where the rows of one are the same ones, only y is new.
     """
     known = parse_residual(residual)
     residual_bound = any(map(_of_residual, (*(fixed or {}), *_tied_names(ties or {}))))
@@ -53,7 +56,13 @@ def build_model(
         known_groups=tuple(relations),
         plain_residual=known.is_plain and weights is None and not residual_bound,
         extra=known.columns,
+        like=[other for other, _ in like],
     )
+    for other, model in like:
+        if design.X is other.X:
+            model = replace(model, y=_response(design))
+            _check_size(model, design)
+            return design, model
     matrices = {
         name: value if isinstance(value, Relationship) else relationship_matrix(value, _levels(design, name))
         for name, value in relations.items()
@@ -137,12 +146,11 @@ def assemble(
     """
     if not isinstance(method, str) or method not in METHODS:
         raise ModelError(f"method={method!r} is not known.", hint="Choose 'reml' or 'ml'.")
-    y = np.asarray(design.y, dtype=np.float64) - np.asarray(design.offset, dtype=np.float64)
-    n = len(y)
+    n = len(design.y)
     weights = np.ones(n) if design.weights is None else np.asarray(design.weights, dtype=np.float64)
     residual = residual or parse_residual(None)
     model = MixedModel(
-        y=torch.from_numpy(y),
+        y=_response(design),
         X=torch.from_numpy(np.array(design.X, dtype=np.float64)),
         fixed_names=tuple(design.fixed_names),
         terms=tuple(random_term(r, (relationships or {}).get(":".join(r.group))) for r in design.random),
@@ -152,6 +160,11 @@ def assemble(
     )
     _check_size(model, design)
     return model
+
+
+def _response(design: Design) -> Tensor:
+    """y, the offset taken off."""
+    return torch.from_numpy(np.asarray(design.y, dtype=np.float64) - np.asarray(design.offset, dtype=np.float64))
 
 
 def _check_size(model: MixedModel, design: Design) -> None:

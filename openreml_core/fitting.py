@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,11 @@ import torch
 
 from openreml_core import storage
 from openreml_core.assembly import METHODS, build_model
-from openreml_core.engines import ENGINES, NotPositiveDefinite, choose_engine
+from openreml_core.design import Design
+from openreml_core.engines import ENGINES, NotPositiveDefinite, SharedEquations, choose_engine
 from openreml_core.errors import DataError, ModelError
 from openreml_core.fitted import MixedModelFit, Specification
+from openreml_core.model import MixedModel
 from openreml_core.notation import Formula
 from openreml_core.relationship import Relationship
 from openreml_core.reml import Estimates, OnIteration, TraceRow, maximise
@@ -127,7 +129,6 @@ def fit(
         ties=ties,
         on_iteration=on_iteration,
     )
-    given_start, given_fixed, given_ties = _plain(start), _plain(fixed), dict(ties) if ties else None
     design, model = build_model(
         formula,
         data,
@@ -137,38 +138,94 @@ def fit(
         weights=weights,
         offset=offset,
         contrasts=contrasts,
-        start=given_start,
-        fixed=given_fixed,
-        ties=given_ties,
+        start=_plain(start),
+        fixed=_plain(fixed),
+        ties=ties,
         missing=missing,
     )
-    specification = Specification(
+    specification = specify(
+        formula,
+        design,
+        residual=residual,
+        method=method,
+        weights=weights,
+        offset=offset,
+        contrasts=contrasts,
+        algorithm=algorithm,
+        engine=engine,
+        start=start,
+        fixed=fixed,
+        ties=ties,
+        max_iterations=max_iterations,
+        missing=missing,
+    )
+    return estimate(specification, design, model, began, on_iteration=on_iteration)
+
+
+def specify(
+    formula: str,
+    design: Design,
+    *,
+    residual: str | None = None,
+    weights: Any = None,
+    offset: Any = None,
+    contrasts: Mapping[str, Any] | None = None,
+    start: Any = None,
+    fixed: Any = None,
+    ties: Mapping[str, str] | None = None,
+    max_iterations: int | None = None,
+    **choices: str,
+) -> Specification:
+    """What was asked for, as a fit keeps it: the options of ``fit`` in JSON's types."""
+    return Specification(
         formula=formula.text if isinstance(formula, Formula) else formula,
         residual=residual.strip() or None if residual else None,
-        method=method,
         weights=weights if isinstance(weights, str) else None if weights is None else OWN_WEIGHTS,
         offset=offset if isinstance(offset, str) else None if offset is None else OWN_OFFSET,
         contrasts={k: str(v) for k, v in (contrasts or {}).items() if k in design.frame.columns},
-        algorithm=algorithm,
-        engine=engine,
         max_iterations=None if max_iterations is None else int(max_iterations),
-        start=given_start,
-        fixed=given_fixed,
-        ties=given_ties,
-        missing=missing,
+        start=_plain(start),
+        fixed=_plain(fixed),
+        ties=dict(ties) if ties else None,
+        **choices,
     )
-    tied = tied_parameters(model, given_ties or {})
+
+
+def estimate(
+    specification: Specification,
+    design: Design,
+    model: MixedModel,
+    began: float,
+    *,
+    shared: SharedEquations | None = None,
+    on_iteration: OnIteration | None = None,
+) -> MixedModelFit:
+    """The fit of a model that is built.
+
+    Parameters
+    ----------
+    specification, design, model
+        What was asked for and what came of it.
+    began : float
+        ``time.perf_counter()`` when work on it began.
+    shared : SharedEquations, optional
+        What the models of other responses have in common with this one.
+    on_iteration : callable, optional
+    """
+    algorithm, start = specification.algorithm, specification.start
+    tied = tied_parameters(model, specification.ties or {})
     if algorithm != "ai" and tied.tied.any():
         raise ModelError("EM has no step for tied parameters.", hint="Fit them with algorithm='ai'.")
-    held = given_values(model, fixed or {}, what="fixed")
+    held = given_values(model, specification.fixed or {}, what="fixed")
     theta = start_theta(model, start, held, tied)
     if algorithm != "ai" and bool((theta == 0).all()) and model.n_theta:
         raise ModelError("EM cannot leave variances of zero.", hint="Start it from positive variances.")
+    limit = specification.max_iterations
     estimates = maximise(
-        choose_engine(engine, model),
+        choose_engine(specification.engine, model, shared),
         theta,
         algorithm=algorithm,
-        max_iterations=ALGORITHMS[algorithm] if max_iterations is None else max_iterations,
+        max_iterations=ALGORITHMS[algorithm] if limit is None else limit,
         free=free_mask(model, held, tied),
         ties=tied,
         on_iteration=on_iteration,
@@ -223,7 +280,7 @@ def check_options(
         raise ModelError(f"on_iteration={on_iteration!r} cannot be called.", hint="Give a function of one TraceRow.")
 
 
-def load(path: str | Path) -> MixedModelFit:
+def load(path: str | Path | IO[bytes]) -> MixedModelFit:
     """Read a fit that ``fit.save`` wrote.
 
     The rows and the estimates come from the file; everything else is computed from them again.

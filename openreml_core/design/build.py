@@ -42,6 +42,7 @@ def build_design(
     known_groups: Collection[str] = (),
     plain_residual: bool = True,
     extra: Collection[str] = (),
+    like: Sequence[Design] = (),
 ) -> Design:
     """Build the arrays of a model.
 
@@ -63,6 +64,9 @@ def build_design(
         Whether the residual is independent and of one variance.
     extra : collection of str
         Further columns that the model uses: the residual's positions and sections.
+    like : sequence of Design
+        Those of other responses of the same table with the same options. Where the rows of one are the same ones, all but
+        the response is taken from it.
 
     Returns
     -------
@@ -101,6 +105,10 @@ def build_design(
 
     asked = {str(name): contrast_named(kind, str(name)) for name, kind in (contrasts or {}).items()}
     y = check_response(read, table)
+    kinds = tuple((name, "number" if is_numeric(table.column(name)) else "factor") for name in used)
+    for other in like:
+        if other.complete is not None and np.array_equal(other.complete, keep):
+            return replace(other, formula=replace(read, kinds=kinds), y=y, dropped=dropped, frame=table.frame)
     weight_values = None
     if weights is not None:
         weight_values = check_weights(
@@ -127,7 +135,6 @@ def build_design(
             hint="Leave out fixed terms, make a factor of many levels random, (1 | factor), or bring more rows.",
         )
     random, more = random_designs(read.random, table, frozenset(known_groups), plain_residual)
-    kinds = tuple((name, "number" if is_numeric(table.column(name)) else "factor") for name in used)
     return Design(
         formula=replace(read, kinds=kinds),
         y=y,
@@ -146,6 +153,7 @@ def build_design(
         coding=coding,
         kept=kept,
         offsets=offsets,
+        complete=keep,
     )
 
 

@@ -6,6 +6,7 @@ from openreml_core.engines.choose import ENGINES, Plan, choose_engine, plan
 from openreml_core.engines.engine import Engine, Evaluation, NotPositiveDefinite, RandomEffects
 from openreml_core.engines.henderson import HendersonEngine
 from openreml_core.engines.marginal import MarginalEngine
+from openreml_core.engines.responses import SharedEquations
 
 __all__ = [
     "ENGINES",
@@ -16,6 +17,7 @@ __all__ = [
     "NotPositiveDefinite",
     "Plan",
     "RandomEffects",
+    "SharedEquations",
     "choose_engine",
     "plan",
 ]

@@ -12,6 +12,7 @@ from openreml_core.engines.elimination import one_by_one
 from openreml_core.engines.engine import Engine
 from openreml_core.engines.henderson import HendersonEngine
 from openreml_core.engines.marginal import MarginalEngine
+from openreml_core.engines.responses import SharedEquations
 from openreml_core.engines.threads import use_threads
 from openreml_core.errors import ModelError
 from openreml_core.model import MixedModel
@@ -97,13 +98,15 @@ def plan(name: str, model: MixedModel) -> Plan:
     return min(fitting, key=lambda p: p.seconds)
 
 
-def choose_engine(name: str, model: MixedModel) -> Engine:
+def choose_engine(name: str, model: MixedModel, shared: SharedEquations | None = None) -> Engine:
     """An engine for the model.
 
     Parameters
     ----------
     name : {"auto", "marginal", "henderson"}
     model : MixedModel
+    shared : SharedEquations, optional
+        What models that differ in y alone have in common.
 
     Raises
     ------
@@ -112,6 +115,8 @@ def choose_engine(name: str, model: MixedModel) -> Engine:
     """
     chosen = plan(name, model)
     use_threads(chosen.size)
+    if shared is not None and chosen.engine == "henderson" and shared.can_take(model):
+        return shared.engine(model)
     return HendersonEngine(model) if chosen.engine == "henderson" else MarginalEngine(model)
 
 

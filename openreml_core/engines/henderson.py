@@ -21,6 +21,7 @@ r being S0's column of y. Of n x n matrices the derivatives need only
 
 from __future__ import annotations
 
+import copy
 import math
 from functools import cached_property
 
@@ -80,6 +81,13 @@ class HendersonEngine:
         self._target, self._value = target, cross.value
         #: How often an entry counts in a trace: twice where it stands for its mirror image too.
         self._twice = np.where(row_in & ~column_in, 2.0, np.where(~row_in & column_in, 0.0, 1.0))
+
+    def with_products(self, model: MixedModel, cross: CrossProducts) -> HendersonEngine:
+        """The same equations with other values in N, of the model of another response."""
+        out = copy.copy(self)
+        out.model, out.cross, out._value = model, cross, cross.value
+        out.__dict__.pop("_assembled", None)
+        return out
 
     # -- the equations ------------------------------------------------------------------------------------------
 
