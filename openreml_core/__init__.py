@@ -19,11 +19,13 @@ from __future__ import annotations
 
 from openreml_core.by_hand import CovarianceFit, fit_covariance
 from openreml_core.design import Design, build_design
-from openreml_core.errors import ConvergenceError, DataError, FitCancelled, FormulaError, ModelError
+from openreml_core.errors import ConvergenceError, DataError, FitCancelled, FormulaError, ModelError, RepeatCancelled
 from openreml_core.fitted import MixedModelFit
 from openreml_core.fitted.comparing import compare
-from openreml_core.fitting import fit, load
+from openreml_core.fitting import fit
 from openreml_core.gallery import StructureDescription, describe_structure, structure_gallery, suitable_structures
+from openreml_core.loading import load
+from openreml_core.many import FitDone, ManyFits, fit_many
 from openreml_core.notation import Formula, RandomTerm, compose_formula, parse_formula
 from openreml_core.preview import ModelPreview, preview
 from openreml_core.relationship import LabelledInverse, Markers, Pedigree, relationship_matrix
@@ -49,15 +51,18 @@ __all__ = [
     "DataError",
     "Design",
     "FitCancelled",
+    "FitDone",
     "Formula",
     "FormulaError",
     "LabelledInverse",
+    "ManyFits",
     "Markers",
     "MixedModelFit",
     "ModelError",
     "ModelPreview",
     "Pedigree",
     "RandomTerm",
+    "RepeatCancelled",
     "Role",
     "Sample",
     "StructureDescription",
@@ -71,6 +76,7 @@ __all__ = [
     "describe_structure",
     "fit",
     "fit_covariance",
+    "fit_many",
     "guess_roles",
     "load",
     "load_sample",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from openreml_core.design import Design, RandomDesign, build_design
 from openreml_core.errors import DataError, ModelError, did_you_mean
@@ -34,11 +35,13 @@ def build_model(
     fixed: Mapping[str, Any] | None = None,
     ties: Mapping[str, str] | None = None,
     missing: str = "drop",
+    like: Sequence[tuple[Design, MixedModel]] = (),
 ) -> tuple[Design, MixedModel]:
     """The design and the model that a formula, a table and their options describe.
 
     Fitting, loading and previewing all come through here. The options are those of :func:`openreml_core.fit`; a
-    relationship may also be a Relationship that is ready.
+    relationship may also be a Relationship that is ready. ``like`` is what other responses of the table have, with the same
+    options: where the rows of one are the same ones, only y is new.
     """
     known = parse_residual(residual)
     relations = mapping_of("relationship", relationship)
@@ -52,7 +55,13 @@ def build_model(
         known_groups=tuple(relations),
         plain_residual=known.is_plain and weights is None and not residual_is_bound(fixed, ties),
         extra=known.columns,
+        like=[other for other, _ in like],
     )
+    for other, model in like:
+        if design.X is other.X:
+            model = replace(model, y=_response(design))
+            _check(model, design)
+            return design, model
     matrices = relationship_matrices(relations, design.random)
     model = assemble(
         design,
@@ -155,12 +164,11 @@ def assemble(
         An unknown method or structure; fewer rows than parameters; a response that the fixed effects reproduce.
     """
     known_method(method)
-    y = np.asarray(design.y, dtype=np.float64) - np.asarray(design.offset, dtype=np.float64)
-    n = len(y)
+    n = len(design.y)
     weights = np.ones(n) if design.weights is None else np.asarray(design.weights, dtype=np.float64)
     residual = residual or parse_residual(None)
     model = MixedModel(
-        y=torch.from_numpy(y),
+        y=_response(design),
         X=torch.from_numpy(np.array(design.X, dtype=np.float64)),
         fixed_names=tuple(design.fixed_names),
         terms=tuple(random_term(r, (relationships or {}).get(":".join(r.group))) for r in design.random),
@@ -168,9 +176,18 @@ def assemble(
         method=method,
         profiled=profiled and residual.is_plain,
     )
+    _check(model, design)
+    return model
+
+
+def _check(model: MixedModel, design: Design) -> None:
     total = float((model.y - model.y.mean()).square().sum())
     check_size(model, design.formula.response, total, float(model.centred.square().sum()))
-    return model
+
+
+def _response(design: Design) -> Tensor:
+    """y, the offset taken off."""
+    return torch.from_numpy(np.asarray(design.y, dtype=np.float64) - np.asarray(design.offset, dtype=np.float64))
 
 
 def known_method(method: object) -> None:

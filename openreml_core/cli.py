@@ -1,8 +1,8 @@
 """The shell's way in: ``openreml`` opens the studio, ``openreml fit`` fits a model.
 
 Standard output carries the result and nothing else, standard error the progress and what went wrong. Exit codes: 0 a
-fit was reached, 1 it stopped before it converged, 2 the request could not be carried out, 130 cancelled from the
-keyboard.
+fit was reached, 1 it stopped before it converged (with --by: one of them did, or failed), 2 the request could not be
+carried out, 130 cancelled from the keyboard.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from openreml_core import __version__, fit, read_table
+from openreml_core import __version__, fit, fit_many, read_table
 from openreml_core.assembly import METHODS
 from openreml_core.engines import ENGINES
 from openreml_core.errors import DataError, ModelError, did_you_mean
-from openreml_core.fitting import ALGORITHMS
+from openreml_core.estimating import ALGORITHMS
 from openreml_core.storage import check_target
 from openreml_core.tables import Role, apply_roles
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from openreml_core import MixedModelFit, TraceRow
+    from openreml_core import FitDone, ManyFits, MixedModelFit, TraceRow
 
 EXAMPLES = """examples:
   openreml
@@ -120,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         help='such as "b.variance = 2 * a.variance"',
     )
     fitting.add_argument("--max-iterations", type=_positive, default=None, metavar="N", help="give up after these")
+    fitting.add_argument("--by", default="", metavar="COLUMNS", help="a fit for each of their levels, with commas")
     fitting.add_argument("--save", default=None, metavar="PATH", help="keep the fit in one file")
     fitting.add_argument("--json", action="store_true", help="print the results as JSON instead of the summary")
     fitting.add_argument("--quiet", action="store_true", help="no line per iteration")
@@ -168,20 +169,26 @@ def _app(request: argparse.Namespace) -> int:
 def _fit(request: argparse.Namespace) -> int:
     if request.save is not None:
         check_target(request.save)
-    result = fit(
-        request.formula,
-        _table(request.file, request.sheet, request.factor),
-        residual=request.residual,
-        weights=request.weights,
-        method=request.method,
-        algorithm=request.algorithm,
-        engine=request.engine,
-        start=_once("--start", request.start),
-        fixed=_once("--fix", request.fix),
-        ties=_once("--tie", request.tie),
-        max_iterations=request.max_iterations,
-        on_iteration=None if request.quiet else _progress,
-    )
+    by = [name.strip() for name in request.by.split(",") if name.strip()]
+    if by and request.save is not None:
+        raise ModelError("--save keeps one fit; --by makes many.", hint="Leave one of the two out.")
+    table = _table(request.file, request.sheet, request.factor)
+    options: dict[str, Any] = {
+        "residual": request.residual,
+        "weights": request.weights,
+        "method": request.method,
+        "algorithm": request.algorithm,
+        "engine": request.engine,
+        "start": _once("--start", request.start),
+        "fixed": _once("--fix", request.fix),
+        "ties": _once("--tie", request.tie),
+        "max_iterations": request.max_iterations,
+    }
+    if by:
+        many = fit_many(request.formula, table, by=by, on_fit=None if request.quiet else _fit_progress, **options)
+        print(_many_as_json(many) if request.json else many.summary(), flush=True)
+        return 0 if many.table["converged"].fillna(False).all() else 1
+    result = fit(request.formula, table, on_iteration=None if request.quiet else _progress, **options)
     print(_as_json(result) if request.json else result.summary(), flush=True)
     if request.save is not None:
         result.save(request.save)
@@ -224,6 +231,19 @@ def _progress(row: TraceRow) -> None:
         file=sys.stderr,
         flush=True,
     )
+
+
+def _fit_progress(one: FitDone) -> None:
+    name = ", ".join(map(str, one.key))
+    print(f"{one.done} of {one.total}  {name}: {one.message}", file=sys.stderr, flush=True)
+
+
+def _many_as_json(many: ManyFits) -> str:
+    """Return the table of many fits as one JSON object, the variance parameters of each in an object of their own."""
+    table = many.table.astype(object).where(many.table.notna(), None)
+    fits = [{**row, "parameters": {name: row.pop(name) for name in many.parameters}} for row in _records(table)]
+    content = {"formula": many.formula, "by": list(many.by), "notes": list(many.notes), "fits": fits}
+    return json.dumps(_plain(content), indent=2, ensure_ascii=False)
 
 
 def _as_json(result: MixedModelFit) -> str:

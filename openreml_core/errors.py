@@ -5,7 +5,7 @@ Every mistake a user can make ends in one of these. The message names the column
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -55,6 +55,25 @@ class FitCancelled(ModelError):
     def __init__(self, trace: Sequence[Any] = ()) -> None:
         self.trace = list(trace)
         super().__init__(f"The fit was cancelled after {max(len(self.trace) - 1, 0)} iterations.")
+
+
+class RepeatCancelled(ModelError):
+    """The caller asked repeated work to stop.
+
+    Attributes
+    ----------
+    results : dict of int to object
+        What had been done by then, by the place of the task.
+    tasks : int
+        How many there were.
+    """
+
+    def __init__(self, results: Mapping[int, Any], tasks: int) -> None:
+        self.results, self.tasks = dict(results), tasks
+        super().__init__(f"Cancelled after {len(self.results)} of {tasks} tasks.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.results, self.tasks)
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

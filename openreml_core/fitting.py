@@ -1,34 +1,17 @@
-"""``fit``, ``load`` and what they share: from a formula and a table to a fitted model."""
+"""``fit``: from a formula and a table to a fitted model."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from openreml_core import storage
-from openreml_core.assembly import METHODS, build_model
-from openreml_core.engines import ENGINES, Engine, NotPositiveDefinite, choose_engine, engine_of_products
-from openreml_core.errors import DataError, ModelError
-from openreml_core.fitted import Again, FitWithoutRows, MixedModelFit, Specification
-from openreml_core.notation import Formula
-from openreml_core.relationship import Relationship
-from openreml_core.reml import Estimates, OnIteration, TraceRow, maximise
-from openreml_core.reml.start import free_mask, given_values, start_theta
-from openreml_core.reml.ties import tied_parameters
-from openreml_core.storage import OWN_OFFSET, OWN_WEIGHTS
-from openreml_core.streaming import Reading, is_source, read_model, reading_of, source_of
-
-#: Algorithms and the iterations each is given by default.
-ALGORITHMS = {"ai": 100, "em": 2000, "ai-em": 200}
-DEVICES = ("cpu", "cuda")
-MISSING = ("drop", "error")
+from openreml_core.assembly import build_model
+from openreml_core.engines import Engine, choose_engine, engine_of_products
+from openreml_core.estimating import check_options, estimate, plain, specify
+from openreml_core.fitted import Again, FitWithoutRows, MixedModelFit
+from openreml_core.reml import OnIteration
+from openreml_core.streaming import is_source, read_model, source_of
 
 
 def fit(
@@ -131,234 +114,28 @@ def fit(
         ties=ties,
         on_iteration=on_iteration,
     )
-    given_start, given_fixed, given_ties = _plain(start), _plain(fixed), dict(ties) if ties else None
-    options: dict[str, Any] = dict(
+    built: dict[str, Any] = dict(
         residual=residual,
         relationship=relationship,
         method=method,
         weights=weights,
         offset=offset,
         contrasts=contrasts,
-        start=given_start,
-        fixed=given_fixed,
-        ties=given_ties,
+        start=plain(start),
+        fixed=plain(fixed),
+        ties=dict(ties) if ties else None,
         missing=missing,
     )
-    reading = read_model(formula, source_of(data), **options) if is_source(data) else None
-    design, model = (reading.design, reading.model) if reading else build_model(formula, data, **options)
-    specification = Specification(
-        formula=formula.text if isinstance(formula, Formula) else formula,
-        residual=residual.strip() or None if residual else None,
-        method=method,
-        weights=weights if isinstance(weights, str) else None if weights is None else OWN_WEIGHTS,
-        offset=offset if isinstance(offset, str) else None if offset is None else OWN_OFFSET,
-        contrasts={k: v.plain for k, v in design.coding.contrasts.items() if k in dict(design.formula.kinds)},
-        algorithm=algorithm,
-        engine=engine,
-        max_iterations=None if max_iterations is None else int(max_iterations),
-        start=given_start,
-        fixed=given_fixed,
-        ties=given_ties,
-        missing=missing,
+    options = built | dict(algorithm=algorithm, engine=engine, max_iterations=max_iterations)
+    reading = read_model(formula, source_of(data), **built) if is_source(data) else None
+    design, model = (reading.design, reading.model) if reading else build_model(formula, data, **built)
+    specification = specify(formula, design, options)
+    chosen: Engine = (
+        engine_of_products(engine, model, reading.cross) if reading else choose_engine(engine, model, device)
     )
-    tied = tied_parameters(model, given_ties or {})
-    if algorithm != "ai" and tied.tied.any():
-        raise ModelError("EM has no step for tied parameters.", hint="Fit them with algorithm='ai'.")
-    held = given_values(model, fixed or {}, what="fixed")
-    theta = start_theta(model, start, held, tied)
-    if algorithm != "ai" and bool((theta == 0).all()) and model.n_theta:
-        raise ModelError("EM cannot leave variances of zero.", hint="Start it from positive variances.")
-    estimates = maximise(
-        engine_of_products(engine, model, reading.cross) if reading else choose_engine(engine, model, device),
-        theta,
-        algorithm=algorithm,
-        max_iterations=ALGORITHMS[algorithm] if max_iterations is None else max_iterations,
-        free=free_mask(model, held, tied),
-        ties=tied,
-        on_iteration=on_iteration,
-        start_sentence="Starting values as given." if start else "",
-    )
+    estimates = estimate(specification, chosen, on_iteration)
     seconds = time.perf_counter() - began
     if reading:
         return FitWithoutRows(specification, reading, estimates, seconds)
-    again = Again(
-        fit,
-        data,
-        dict(
-            residual=residual,
-            relationship=relationship,
-            method=method,
-            weights=weights,
-            offset=offset,
-            contrasts=contrasts,
-            algorithm=algorithm,
-            engine=engine,
-            start=None,
-            fixed=given_fixed,
-            ties=given_ties,
-            max_iterations=max_iterations,
-            device=device,
-            missing=missing,
-        ),
-    )
+    again = Again(fit, data, {**options, "start": None, "device": device})
     return MixedModelFit(specification, design, estimates, seconds, again)
-
-
-def check_options(
-    *,
-    method: Any,
-    algorithm: Any,
-    engine: Any,
-    missing: Any,
-    device: Any = "cpu",
-    residual: Any = None,
-    max_iterations: Any = None,
-    start: Any = None,
-    fixed: Any = None,
-    ties: Any = None,
-    on_iteration: Any = None,
-) -> None:
-    """Refuse options that are not known or of the wrong type, before anything is computed."""
-    for name, value, known in (
-        ("method", method, tuple(METHODS)),
-        ("algorithm", algorithm, tuple(ALGORITHMS)),
-        ("engine", engine, ENGINES),
-        ("missing", missing, MISSING),
-        ("device", device, DEVICES),
-    ):
-        if not isinstance(value, str) or value not in known:
-            raise ModelError(f"{name}={value!r} is not known.", hint=f"Choose one of {', '.join(known)}.")
-    if residual is not None and not isinstance(residual, str):
-        raise ModelError(f"residual={residual!r} is not a text.", hint='Write such as "ar1(row):ar1(col) + id(units)".')
-    if max_iterations is not None and (
-        isinstance(max_iterations, bool) or not isinstance(max_iterations, int | np.integer) or max_iterations < 0
-    ):
-        raise ModelError(
-            f"max_iterations={max_iterations!r} is not a number of iterations.", hint="Give a whole number such as 100."
-        )
-    for name, given in {"start": start, "fixed": fixed}.items():
-        if given is not None and not (isinstance(given, Mapping) and all(isinstance(key, str) for key in given)):
-            raise ModelError(
-                f"{name}={given!r} does not name its parameters.", hint='Give a dictionary such as {"gen": 0.4}.'
-            )
-    if ties is not None and not (isinstance(ties, Mapping) and all(isinstance(key, str) for key in ties)):
-        raise ModelError(
-            f"ties={ties!r} does not say which parameter follows which.",
-            hint='Give a dictionary such as {"b.variance": "2 * a.variance"}.',
-        )
-    if on_iteration is not None and not callable(on_iteration):
-        raise ModelError(f"on_iteration={on_iteration!r} cannot be called.", hint="Give a function of one TraceRow.")
-
-
-def load(path: str | Path) -> MixedModelFit:
-    """Read a fit that ``fit.save`` wrote.
-
-    The rows and the estimates come from the file; everything else is computed from them again.
-
-    Parameters
-    ----------
-    path : str, Path or open binary file
-
-    Raises
-    ------
-    DataError
-        When the file is no saved fit, is damaged, or its rows do not give the criterion it states.
-    """
-    saved = storage.read(path)
-    record = saved.record
-    specification = Specification(**record["specification"])
-    theta = torch.tensor(record["theta"], dtype=torch.float64)
-    free = np.array(record["free"], dtype=bool)
-    trace = tuple(TraceRow(**row) for row in record["trace"])
-    spec, stated = specification, float(record["criterion"])
-    try:
-        check_options(method=spec.method, algorithm=spec.algorithm, engine=spec.engine, missing=spec.missing)
-        matrices = {name: Relationship(*parts) for name, parts in saved.relationships.items()}
-        reading = _read_again(path, saved, spec, matrices) if "portions" in record else None
-        design, model = (
-            (reading.design, reading.model)
-            if reading
-            else build_model(
-                spec.formula,
-                saved.rows,
-                residual=spec.residual,
-                relationship=matrices,
-                method=spec.method,
-                weights=spec.weights,
-                offset=spec.offset,
-                contrasts=spec.contrasts,
-                start=spec.start,
-                fixed=spec.fixed,
-                ties=spec.ties,
-                missing="error",  # the rows are complete; those dropped before are only counted
-            )
-        )
-        tied = tied_parameters(model, spec.ties or {})
-        moved = free_mask(model, given_values(model, spec.fixed or {}, what="fixed"), tied)
-    except ModelError as error:
-        raise _damaged(path, error.message) from None
-    if len(theta) != model.n_theta or len(free) != model.n_theta:
-        raise _damaged(path, "its estimates do not belong to its formula.")
-    if bool((free != moved).any()) or not torch.allclose(tied.follow(theta), theta):
-        raise _damaged(path, "its estimates do not keep what was held and tied.")
-    if any(len(row.parameters) != len(model.parameter_names) for row in trace):
-        raise _damaged(path, "its trace does not belong to its formula.")
-    engine: Engine = (
-        engine_of_products(spec.engine, model, reading.cross) if reading else choose_engine(spec.engine, model)
-    )
-    try:
-        at = engine.evaluate(theta)
-    except (NotPositiveDefinite, torch.linalg.LinAlgError):
-        raise _damaged(path, "its estimates are no variances.") from None
-    if not math.isclose(at.criterion, stated, rel_tol=1e-7, abs_tol=1e-6):
-        raise _damaged(path, f"it states a criterion of {stated:.6f}, its rows give {at.criterion:.6f}.")
-    estimates = Estimates(engine, at, free, tied, record["converged"], record["message"], trace)
-    design = replace(design, n_dropped=record["n_dropped"], warnings=tuple(record["notes"]))
-    if reading:
-        return FitWithoutRows(specification, replace(reading, design=design), estimates, float(record["seconds"]))
-    again = Again(
-        fit,
-        saved.rows,
-        dict(
-            residual=spec.residual,
-            relationship={name: Relationship(*parts) for name, parts in saved.relationships.items()},
-            method=spec.method,
-            weights=spec.weights,
-            offset=spec.offset,
-            contrasts=spec.contrasts,
-            algorithm=spec.algorithm,
-            engine=spec.engine,
-            start=None,
-            fixed=spec.fixed,
-            ties=spec.ties,
-            max_iterations=spec.max_iterations,
-            device="cpu",
-            missing=spec.missing,
-        ),
-    )
-    return MixedModelFit(specification, design, estimates, float(record["seconds"]), again)
-
-
-def _read_again(
-    path: Any, saved: storage.SavedFit, specification: Specification, matrices: Mapping[str, Relationship]
-) -> Reading:
-    """What a file keeps of rows that were read in portions."""
-    try:
-        return reading_of(saved.record["portions"], saved.rows, saved.tables, matrices, specification)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise _damaged(path, f"what it keeps of the rows is not whole ({type(error).__name__}).") from None
-
-
-def _damaged(path: Any, why: str) -> DataError:
-    return DataError(f"{storage.name_of(path)} is damaged: {why}", hint="Fit the model again and save it.")
-
-
-def _plain(given: Any) -> Any:
-    """The user's values as JSON types, for the saved file."""
-    if isinstance(given, Mapping):
-        return {key: _plain(value) for key, value in given.items()}
-    if hasattr(given, "to_numpy"):
-        given = given.to_numpy()
-    if hasattr(given, "tolist"):
-        return given.tolist()
-    return [_plain(value) for value in given] if isinstance(given, list | tuple) else given

@@ -93,7 +93,7 @@ class MixedModel:
     @property
     def n_theta(self) -> int:
         """Number of free parameters, the profiled sigma2 not among them."""
-        return sum(c.structure.n_parameters for c in self.components)
+        return self.slices[-1].stop if self.slices else 0
 
     def split(self, theta: Tensor) -> tuple[Tensor, ...]:
         """theta (m,) by component."""
@@ -178,13 +178,17 @@ class MixedModel:
 
     def natural_values(self, theta: Tensor, sigma2: float) -> Tensor:
         """All natural parameters on the scale of the data, in the order of ``parameter_names``."""
-        out = []
-        for component, part in zip(self.components, self.split(theta), strict=True):
-            scales = torch.tensor([sigma2**q.degree for q in component.structure.natural], dtype=part.dtype)
-            out.append(scales * component.structure.natural_values(part))
+        parts = zip(self.components, self.split(theta), strict=True)
+        out = [component.structure.natural_values(part) for component, part in parts]
         if self.profiled:
-            out.append(torch.tensor([sigma2], dtype=torch.float64))
-        return torch.cat(out)
+            out.append(torch.ones(1, dtype=torch.float64))
+        return torch.cat(out) * sigma2**self._degrees
+
+    @cached_property
+    def _degrees(self) -> Tensor:
+        """The power of sigma2 that each natural parameter is proportional to; 1 for a sigma2 that is profiled out."""
+        degrees = [q.degree for component in self.components for q in component.structure.natural]
+        return torch.tensor(degrees + [1.0] * self.profiled, dtype=torch.float64)
 
     @property
     def all_components(self) -> tuple[Component, ...]:

@@ -41,12 +41,14 @@ class CholeskyStructure(Structure):
         super().__init__(names)
         self.log = log
         rows, columns = self.pattern()
+        self.places = list(zip(rows, columns, strict=True))
         self.rows, self.columns = torch.tensor(rows), torch.tensor(columns)
         self._on_diagonal = self.rows == self.columns
+        self._same_column = self.columns[:, None] == self.columns[None, :]
 
     @property
     def n_parameters(self) -> int:
-        return len(self.rows)
+        return len(self.places)
 
     @property
     def natural(self) -> tuple[NaturalParameter, ...]:
@@ -54,7 +56,7 @@ class CholeskyStructure(Structure):
             NaturalParameter("variance", self.names[a])
             if a == b
             else NaturalParameter("covariance", self.names[b], self.names[a])
-            for a, b in zip(self.rows.tolist(), self.columns.tolist(), strict=True)
+            for a, b in self.places
         )
 
     @property
@@ -64,7 +66,13 @@ class CholeskyStructure(Structure):
     def factor(self, theta: Tensor) -> Tensor:
         """L(theta), (k, k) lower triangular."""
         elements = torch.where(self._on_diagonal, theta.exp(), theta) if self.log else theta
+        if self.size == 1:
+            return elements.reshape(1, 1)
         return torch.zeros(self.size, self.size, dtype=theta.dtype).index_put((self.rows, self.columns), elements)
+
+    def _elements(self, matrix: Tensor) -> Tensor:
+        """What stands at the places of L's free elements, (m,)."""
+        return matrix.reshape(1) if self.size == 1 else matrix[self.rows, self.columns]
 
     def _slopes(self, theta: Tensor) -> Tensor:
         """dL / d theta of each element."""
@@ -80,17 +88,19 @@ class CholeskyStructure(Structure):
 
     def derivatives(self, theta: Tensor) -> Iterator[Tensor]:
         factor, slopes = self.factor(theta), self._slopes(theta)
-        for a, b, slope in zip(self.rows.tolist(), self.columns.tolist(), slopes, strict=True):
+        if self.size == 1:
+            yield 2 * slopes * factor
+            return
+        for (a, b), slope in zip(self.places, slopes, strict=True):
             half = torch.zeros(self.size, self.size, dtype=theta.dtype)
             half[a] = slope * factor[:, b]
             yield half + half.T
 
     def gradient(self, theta: Tensor, m: Tensor) -> Tensor:
-        return self._slopes(theta) * ((m + m.T) @ self.factor(theta))[self.rows, self.columns]
+        return self._slopes(theta) * self._elements((m + m.T) @ self.factor(theta))
 
     def curvature(self, theta: Tensor, m: Tensor) -> Tensor:
-        same_column = self.columns[:, None] == self.columns[None, :]
-        out = (m + m.T)[self.rows[:, None], self.rows[None, :]] * same_column
+        out = (m + m.T)[self.rows[:, None], self.rows[None, :]] * self._same_column
         if not self.log:
             return out
         # L_aa = exp(theta_aa) bends too: its second derivative is its first.
@@ -98,14 +108,14 @@ class CholeskyStructure(Structure):
         return slopes[:, None] * out * slopes + torch.diag(self.gradient(theta, m) * self._on_diagonal)
 
     def natural_values(self, theta: Tensor) -> Tensor:
-        return self.matrix(theta)[self.rows, self.columns]
+        return self._elements(self.matrix(theta))
 
     def typical(self, scale: Tensor) -> Tensor:
         # An off-diagonal element L_ab multiplies the same effect as L_aa: it has row a's scale.
         return torch.where(self._on_diagonal, 0.5, scale[self.rows]) if self.log else scale[self.rows]
 
     def natural_derivatives(self, theta: Tensor) -> Iterator[Tensor]:
-        for a, b in zip(self.rows.tolist(), self.columns.tolist(), strict=True):
+        for a, b in self.places:
             out = torch.zeros(self.size, self.size, dtype=theta.dtype)
             out[a, b] = out[b, a] = 1.0
             yield out
@@ -114,7 +124,7 @@ class CholeskyStructure(Structure):
         sigma = torch.zeros(self.size, self.size, dtype=values.dtype)
         sigma[self.rows, self.columns] = values
         sigma[self.columns, self.rows] = values
-        elements = semidefinite_factor(sigma)[self.rows, self.columns]
+        elements = self._elements(semidefinite_factor(sigma))
         if not self.log:
             return elements
         if not bool((elements[self._on_diagonal] > 0).all()):
@@ -122,7 +132,7 @@ class CholeskyStructure(Structure):
         return torch.where(self._on_diagonal, elements.clamp_min(1e-300).log(), elements)
 
     def em_update(self, theta: Tensor, sigma: Tensor) -> Tensor:
-        return self.from_natural(sigma[self.rows, self.columns])
+        return self.from_natural(self._elements(sigma))
 
     def boundary(self, theta: Tensor, scale: Tensor, tolerance: float = 1e-4) -> tuple[str, ...]:
         factor = self.factor(theta)
@@ -130,7 +140,7 @@ class CholeskyStructure(Structure):
         zero = (sd < tolerance * scale).tolist()
         flat = (factor.diagonal().abs() < tolerance * torch.maximum(sd, tolerance * scale)).tolist()
         marks = []
-        for a, b in zip(self.rows.tolist(), self.columns.tolist(), strict=True):
+        for a, b in self.places:
             if zero[a] or zero[b]:
                 marks.append("at zero")
             elif a != b and flat[a] and factor[a, :b].norm() + factor[a, b + 1 :].norm() < tolerance * sd[a]:
@@ -153,7 +163,7 @@ class CholeskyStructure(Structure):
         # Columns whose pivot is negative are turned round: L L' stays as it is.
         factor = factor * torch.where(diagonal < 0, -1.0, 1.0)
         factor = factor - torch.diag(torch.where(small, factor.diagonal(), 0.0))
-        return factor[self.rows, self.columns]
+        return self._elements(factor)
 
 
 class Unstructured(CholeskyStructure):
@@ -200,6 +210,9 @@ def semidefinite_factor(sigma: Tensor) -> Tensor:
     ValueError
         When Sigma is not positive semidefinite.
     """
+    factor, failed = torch.linalg.cholesky_ex(sigma)
+    if not int(failed) and bool((factor.diagonal().square() > 1e-12 * sigma.diagonal() + 1e-300).all()):
+        return factor
     columns: list[Tensor] = []
     for j in range(sigma.shape[0]):
         left = sigma[:, j] - sum((c * c[j] for c in columns), torch.zeros_like(sigma[:, j]))

@@ -143,6 +143,9 @@ class GroupedTerm:
     def working_variates(self, directions: Iterable[Tensor], w: Tensor) -> Tensor:
         """Z (D_j (x) K) Z' w for every direction D (k, k) and w (n,) -> (n, m)."""
         collected = self.collect(w[:, None])[:, :, 0]  # (q, k)
+        if self.structure.size == 1:
+            own = self.basis[:, 0] * collected[self.codes, 0]
+            return columns((d[0, 0] * own for d in directions), len(w))
         return columns(((self.basis * (collected @ d.T)[self.codes]).sum(dim=1) for d in directions), len(w))
 
     def frame(self, w: Tensor) -> Tensor:

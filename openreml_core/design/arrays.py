@@ -60,6 +60,8 @@ class Design:
     warnings : tuple of str
     frame : DataFrame
         The rows kept of the columns used.
+    complete : bool array of shape (rows of the table,), or None
+        Which rows those are.
     """
 
     formula: Formula
@@ -79,6 +81,7 @@ class Design:
     coding: Coding = field(repr=False, compare=False)
     kept: np.ndarray = field(repr=False, compare=False)
     offsets: tuple[Variable, ...] = field(default=(), repr=False, compare=False)
+    complete: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def fixed_matrix(self, newdata: pd.DataFrame) -> np.ndarray:
         """Return X over the rows of `newdata`, with the constants that the transforms learned from the fit.

@@ -43,6 +43,7 @@ def build_design(
     known_groups: Collection[str] = (),
     plain_residual: bool = True,
     extra: Collection[str] = (),
+    like: Sequence[Design] = (),
 ) -> Design:
     """Build the arrays of a model.
 
@@ -65,6 +66,9 @@ def build_design(
         Whether the residual is independent and of one variance.
     extra : collection of str
         Further columns that the model uses: the residual's positions and sections.
+    like : sequence of Design
+        Those of other responses of the same table with the same options. Where the rows of one are the same ones, all but
+        the response is taken from it.
 
     Returns
     -------
@@ -104,6 +108,10 @@ def build_design(
     asked = {str(name): contrast_named(kind, str(name)) for name, kind in (contrasts or {}).items()}
     asked |= {name: Contrast("poly") for name in _ordered(read, table) if name not in asked}
     y = check_response(read, table)
+    kinds = tuple((name, "number" if is_numeric(table.column(name)) else "factor") for name in used)
+    for other in like:
+        if other.complete is not None and np.array_equal(other.complete, keep):
+            return replace(other, formula=replace(read, kinds=kinds), y=y, dropped=dropped, frame=table.frame)
     weight_values = None
     if weights is not None:
         weight_values = check_weights(
@@ -125,7 +133,6 @@ def build_design(
     if len(table) <= X.shape[1]:
         raise few_rows(terms, X.shape[1], len(table))
     random, more = random_designs(read.random, table, frozenset(known_groups), plain_residual)
-    kinds = tuple((name, "number" if is_numeric(table.column(name)) else "factor") for name in used)
     return Design(
         formula=replace(read, kinds=kinds),
         y=y,
@@ -144,6 +151,7 @@ def build_design(
         coding=coding,
         kept=kept,
         offsets=offsets,
+        complete=keep,
     )
 
 

@@ -54,6 +54,8 @@ def numbers(column: pd.Series) -> np.ndarray:
 
 def level_text(value: object) -> str:
     """Return a level as text: whole numbers without a decimal point, from 2^53 on as Python writes them (1e+20)."""
+    if isinstance(value, str):
+        return str(value)
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value)) if abs(float(value)) < 2**53 else repr(float(value)).removesuffix(".0")
     if isinstance(value, float | np.floating):
@@ -84,7 +86,7 @@ def as_factor(column: pd.Series) -> Factor:
             raw_codes, uniques = pd.factorize(column, sort=False)
         except TypeError:
             raise DataError(f"*{column.name}* holds values that are neither numbers nor text.") from None
-        codes, values = raw_codes.astype(np.int64), list(uniques)
+        codes, values = raw_codes.astype(np.int64), np.asarray(uniques, dtype=object).tolist()
         order = _order(values)
         codes = _recode(codes, np.argsort(order))
         values = [values[place] for place in order]

@@ -10,6 +10,8 @@ import pandas as pd
 from openreml_core.design.table import Table
 from openreml_core.errors import DataError
 
+_NONE = pd.DataFrame({"row": np.empty(0, dtype=object), "reason": np.empty(0, dtype=object)})
+
 
 def complete_rows(
     table: Table, names: Collection[str], extra: dict[str, np.ndarray]
@@ -30,9 +32,11 @@ def complete_rows(
     dropped : DataFrame
         ``row`` (its label) and ``reason``.
     """
-    missing = {name: table.column(name).isna().to_numpy() for name in names}
+    missing = {name: np.asarray(pd.isna(table.column(name).array)) for name in names}
     missing |= {name: np.isnan(values) for name, values in extra.items()}
     missing = {name: mask for name, mask in missing.items() if mask.any()}
+    if not missing:
+        return np.ones(len(table), dtype=bool), _NONE.copy()
     lost = np.zeros(len(table), dtype=bool)
     for mask in missing.values():
         lost |= mask

@@ -7,6 +7,7 @@ from openreml_core.engines.crossproducts import CrossProducts, from_matrices
 from openreml_core.engines.engine import Engine, Evaluation, NotPositiveDefinite, RandomEffects
 from openreml_core.engines.henderson import HendersonEngine
 from openreml_core.engines.marginal import MarginalEngine
+from openreml_core.engines.responses import SharedEquations
 from openreml_core.engines.same import engine_named, same_engine
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "NotPositiveDefinite",
     "Plan",
     "RandomEffects",
+    "SharedEquations",
     "choose_engine",
     "engine_named",
     "engine_of_products",

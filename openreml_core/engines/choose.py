@@ -15,6 +15,7 @@ from openreml_core.engines.henderson import HendersonEngine
 from openreml_core.engines.layout import independent
 from openreml_core.engines.marginal import MarginalEngine, dense_bytes
 from openreml_core.engines.memory import SHARE, available_bytes
+from openreml_core.engines.responses import SharedEquations
 from openreml_core.engines.threads import use_threads
 from openreml_core.errors import ModelError
 from openreml_core.model import MixedModel, RandomPart
@@ -99,7 +100,7 @@ def plan(name: str, model: MixedModel) -> Plan:
     return min(fitting, key=lambda p: p.seconds)
 
 
-def choose_engine(name: str, model: MixedModel, device: str = "cpu") -> Engine:
+def choose_engine(name: str, model: MixedModel, device: str = "cpu", shared: SharedEquations | None = None) -> Engine:
     """An engine for the model.
 
     Parameters
@@ -108,6 +109,8 @@ def choose_engine(name: str, model: MixedModel, device: str = "cpu") -> Engine:
     model : MixedModel
     device : {"cpu", "cuda"}
         Where its dense matrices are factorised.
+    shared : SharedEquations, optional
+        What models that differ in y alone have in common.
 
     Raises
     ------
@@ -118,6 +121,8 @@ def choose_engine(name: str, model: MixedModel, device: str = "cpu") -> Engine:
         raise ModelError("device='cuda' needs a GPU that torch can use, and finds none.", hint="Leave device out.")
     chosen = plan(name, model)
     use_threads(chosen.size)
+    if shared is not None and chosen.engine == "henderson" and shared.can_take(model):
+        return shared.engine(model)
     return HendersonEngine(model, device=device) if chosen.engine == "henderson" else MarginalEngine(model, device)
 
 

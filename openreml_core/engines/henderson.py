@@ -21,6 +21,7 @@ r being S0's column of y. Of n x n matrices the derivatives need only
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from functools import cached_property
@@ -94,6 +95,13 @@ class HendersonEngine:
         self._place = place
         #: The same for what is added up: mirror images would count twice and go to the end, unused.
         self._target = np.where(mirrored, self._entries + self.border.width**2, place)
+
+    def with_products(self, model: MixedModel, cross: CrossProducts) -> HendersonEngine:
+        """The same equations with other values in N, of the model of another response."""
+        out = copy.copy(self)
+        out.model, out.errors = model, IndependentErrors(cross)
+        out.__dict__.pop("_profiled", None)
+        return out
 
     # -- the equations ------------------------------------------------------------------------------------------
 

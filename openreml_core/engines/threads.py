@@ -7,14 +7,27 @@ for each other.
 from __future__ import annotations
 
 import os
+from contextvars import ContextVar
 
 import torch
 
 SMALL = 400
+_alone: ContextVar[bool] = ContextVar("_alone", default=False)
 
 
 def use_threads(rows: int) -> None:
     """Let torch use one thread for matrices of few rows, and every core for larger ones."""
-    wanted = 1 if rows < SMALL else (os.cpu_count() or 1)
+    wanted = 1 if rows < SMALL or _alone.get() else (os.cpu_count() or 1)
     if torch.get_num_threads() != wanted:
         torch.set_num_threads(wanted)
+
+
+def stay_on_one_thread() -> None:
+    """Let torch use one thread from now on in this process, or in this thread of a pool: others work beside it."""
+    _alone.set(True)
+    torch.set_num_threads(1)
+
+
+def renew_threads() -> None:
+    """Set the number once more: the threads of a pool share part of torch's setting with the one that they serve."""
+    torch.set_num_threads(torch.get_num_threads())

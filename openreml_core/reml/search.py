@@ -98,7 +98,14 @@ class Search:
     began: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
+        model = self.engine.model
         self.directions = self.ties.directions(self.free)
+        self.low, self.high = self.ties.bounds(self.lower, self.upper, self.free)
+        self.least = 0.1 * model.scale.numpy()[self.free]
+        root = [np.full(c.structure.n_parameters, c.structure.curvature_weight**0.5) for c in model.components]
+        self.weights = np.outer(
+            *[np.concatenate([*root, np.zeros(0)])] * 2
+        )  # of C: those of two parameters between them
 
     # -- the steps ----------------------------------------------------------------------------------------------
 
@@ -130,11 +137,10 @@ class Search:
     def _propose(self, at: Evaluation, em_now: bool) -> Step:
         if not em_now and self._count >= (PATIENCE if self.engine.exact_is_cheap else LONG_PATIENCE):
             self.newton = True
-        phi, (low, high) = at.theta.numpy()[self.free], self.ties.bounds(self.lower, self.upper, self.free)
-        gradient, radius = -self.score(at), 1e3 if em_now else self.radius
+        phi, gradient, radius = at.theta.numpy()[self.free], -self.score(at), 1e3 if em_now else self.radius
         try:
             hessian = self.hessian(at)
-            step = solve_bounded(gradient, hessian, self.size(at.theta), radius, phi, low, high)
+            step = solve_bounded(gradient, hessian, self.size(at.theta), radius, phi, self.low, self.high)
         except np.linalg.LinAlgError:
             raise ConvergenceError(
                 "The likelihood's derivatives are not numbers.", hint="Bring response and covariates to ordinary units."
@@ -234,7 +240,7 @@ class Search:
 
     def size(self, theta: Tensor) -> Array:
         """Size (f,) of each moving parameter: its own magnitude, but not below a tenth of a typical one."""
-        return torch.maximum(theta.abs(), 0.1 * self.engine.model.scale).numpy()[self.free]
+        return np.maximum(np.abs(theta.numpy()[self.free]), self.least)
 
     def score(self, at: Evaluation) -> Array:
         """T' score, (f,)."""
@@ -243,8 +249,7 @@ class Search:
     def scaled_gradient(self, at: Evaluation) -> float:
         """Largest |score| x size over the moving parameters, less those that a bound holds against the score."""
         phi, score = at.theta.numpy()[self.free], self.score(at)
-        low, high = self.ties.bounds(self.lower, self.upper, self.free)
-        held = ((phi <= low) & (score < 0)) | ((phi >= high) & (score > 0))
+        held = ((phi <= self.low) & (score < 0)) | ((phi >= self.high) & (score > 0))
         return float(np.abs(score * self.size(at.theta))[~held].max(initial=0.0))
 
     def hessian(self, at: Evaluation) -> Array:
@@ -255,9 +260,7 @@ class Search:
 
     def _average(self, at: Evaluation) -> Array:
         """T'(AI - w C) T, (f, f)."""
-        weights = [[c.structure.curvature_weight] * c.structure.n_parameters for c in self.engine.model.components]
-        w = np.concatenate(weights or [[]])
-        return self._moving(at.information.numpy(), np.sqrt(np.outer(w, w)) * at.curvature.numpy())
+        return self._moving(at.information.numpy(), self.weights * at.curvature.numpy())
 
     def _moving(self, information: Array, less: Array | float) -> Array:
         """T'(I - less) T, the profiled sigma2 eliminated from I."""

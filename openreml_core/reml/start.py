@@ -123,6 +123,8 @@ def free_mask(model: MixedModel, held: Mapping[str, Tensor], ties: Ties) -> np.n
 
 
 def _given_mask(model: MixedModel, given: Mapping[str, Tensor]) -> np.ndarray:
+    if not given:
+        return np.zeros(model.n_theta, dtype=bool)
     none = {c.name: torch.full((c.structure.n_parameters,), torch.nan) for c in model.components}
     return ~torch.cat([*(given.get(name, empty) for name, empty in none.items()), torch.zeros(0)]).isnan().numpy()
 

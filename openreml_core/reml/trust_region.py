@@ -92,12 +92,15 @@ def solve_bounded(
     inside = True
     for _ in range(theta.size + 1):
         free = ~pinned
-        reduced = solve(
-            gradient[free] + hessian[np.ix_(free, pinned)] @ step[pinned],
-            hessian[np.ix_(free, free)],
-            scale[free],
-            radius,
-        )
+        if free.all():
+            reduced = solve(gradient, hessian, scale, radius)
+        else:
+            reduced = solve(
+                gradient[free] + hessian[np.ix_(free, pinned)] @ step[pinned],
+                hessian[np.ix_(free, free)],
+                scale[free],
+                radius,
+            )
         step[free], inside = reduced.step, reduced.inside
         crossing = free & ((theta + step < lower) | (theta + step > upper))
         if not crossing.any():

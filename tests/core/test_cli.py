@@ -105,6 +105,26 @@ def test_a_residual(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Residual:  dsum(id(units) | rep)" in capsys.readouterr().out
 
 
+def test_a_fit_for_each_trial(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path, table = tmp_path / "trials.csv", reml.read_table(ALPHA)
+    pd.concat([table.assign(trial="A"), table.assign(trial="B", **{"yield": 2 * table["yield"]})]).to_csv(path)
+    assert main(["fit", str(path), FORMULA, "--by", "trial"]) == 0
+    captured = capsys.readouterr()
+    assert "2 of 2 converged" in captured.out
+    assert [line.split(":")[0] for line in captured.err.splitlines()] == ["1 of 2  A", "2 of 2  B"]
+    assert main(["fit", str(path), FORMULA, "--by", "trial", "--json", "--quiet"]) == 0
+    first, second = json.loads(capsys.readouterr().out)["fits"]
+    assert first["criterion"] == pytest.approx(CRITERION, abs=1e-6)
+    assert second["parameters"]["gen.variance"] == pytest.approx(4 * 0.1429019684746, rel=1e-4)
+    assert "--by" in complaint(["fit", str(path), FORMULA, "--by", "trial", "--save", "a.fit"], capsys)
+
+
+def test_one_of_many_that_fails_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", ALPHA, "yield ~ 1 + (1 | gen)", "--by", "rep", "--json", "--quiet"]) == 1
+    (fit, *_) = json.loads(capsys.readouterr().out)["fits"]
+    assert fit["criterion"] is None and fit["n"] is None and "24 levels" in fit["message"]
+
+
 def test_a_sheet_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, table = tmp_path / "trial.xlsx", reml.read_table(ALPHA)
     with pd.ExcelWriter(path) as book:
