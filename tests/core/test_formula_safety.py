@@ -137,10 +137,10 @@ def test_allowed_calls_may_be_nested(table):
     ],
 )
 def test_huge_formulas_are_refused_at_once(text, table):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(FormulaError):
         build_design(text, table)
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
 
 
 def test_powers_of_columns_stay_numbers(table):
