@@ -23,7 +23,7 @@ from openreml_core.simulation.refits import Recipe
 OnProgress = Callable[[int, int], object]
 
 #: Numbers that a batch keeps at once, and replicates after which progress is told.
-AT_ONCE, PORTION = 2**24, 250
+AT_ONCE, PORTION = 2**24, 500
 #: Replicates that a task of an executor refits.
 TASK = 10
 
