@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from openreml_core.design import Design, build_design
+from openreml_core.design import Design, RandomDesign, build_design
 from openreml_core.errors import DataError, ModelError, did_you_mean
 from openreml_core.model import MixedModel
 from openreml_core.notation import Residual, parse_residual, parse_tie
@@ -41,33 +41,51 @@ def build_model(
     relationship may also be a Relationship that is ready.
     """
     known = parse_residual(residual)
-    residual_bound = any(map(_of_residual, (*(fixed or {}), *_tied_names(ties or {}))))
-    relations = _mapping("relationship", relationship)
+    relations = mapping_of("relationship", relationship)
     design = build_design(
         formula,
         data,
         weights=weights,
         offset=offset,
-        contrasts=_mapping("contrasts", contrasts),
+        contrasts=mapping_of("contrasts", contrasts),
         missing=missing,
         known_groups=tuple(relations),
-        plain_residual=known.is_plain and weights is None and not residual_bound,
+        plain_residual=known.is_plain and weights is None and not residual_is_bound(fixed, ties),
         extra=known.columns,
     )
-    matrices = {
-        name: value if isinstance(value, Relationship) else relationship_matrix(value, _levels(design, name))
-        for name, value in relations.items()
-    }
-    # A parameter held, or a residual variance that is bound or started from, has its own scale: nothing is profiled out.
+    matrices = relationship_matrices(relations, design.random)
     model = assemble(
         design,
         method=method,
-        profiled=not (fixed or residual_bound or any(map(_of_residual, start or {}))),
+        profiled=can_profile(fixed, ties, start),
         residual=known,
         relationships=matrices,
     )
     notices = tuple(f"{name}: {notice}" for name, matrix in matrices.items() for notice in matrix.notices)
     return replace(design, warnings=(*design.warnings, *notices)), model
+
+
+def can_profile(
+    fixed: Mapping[str, Any] | None, ties: Mapping[str, str] | None, start: Mapping[str, Any] | None
+) -> bool:
+    """Whether the residual variance can be profiled out.
+
+    A parameter held, or a residual variance that is bound or started from, has its own scale.
+    """
+    return not (fixed or residual_is_bound(fixed, ties) or any(map(_of_residual, start or {})))
+
+
+def residual_is_bound(fixed: Mapping[str, Any] | None, ties: Mapping[str, str] | None) -> bool:
+    """Whether the one residual variance is held, or tied to something."""
+    return any(map(_of_residual, (*(fixed or {}), *_tied_names(ties or {}))))
+
+
+def relationship_matrices(relations: Mapping[str, Any], random: Sequence[RandomDesign]) -> dict[str, Relationship]:
+    """The known relationships by grouping factor, over the levels of the data."""
+    return {
+        name: value if isinstance(value, Relationship) else relationship_matrix(value, _levels(random, name))
+        for name, value in relations.items()
+    }
 
 
 def _of_residual(name: str) -> bool:
@@ -80,7 +98,8 @@ def _tied_names(ties: Mapping[str, str]) -> list[str]:
     return [name for key, text in ties.items() for name in (key, parse_tie(text)[1])]
 
 
-def _mapping(what: str, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def mapping_of(what: str, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """An option that says something of columns, empty where it is not given."""
     if given is None:
         return {}
     if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
@@ -97,12 +116,12 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 and "\n" not in text else f"a {type(value).__name__}"
 
 
-def _levels(design: Design, group: str) -> tuple[str, ...]:
+def _levels(random: Sequence[RandomDesign], group: str) -> tuple[str, ...]:
     """The levels of a grouping factor that a relationship is given for."""
-    for random in design.random:
-        if ":".join(random.group) == group:
-            return random.levels
-    groups = [":".join(r.group) for r in design.random]
+    for term in random:
+        if ":".join(term.group) == group:
+            return term.levels
+    groups = [":".join(r.group) for r in random]
     raise ModelError(
         f"A relationship is given for *{group}*, which groups no random term.",
         hint=did_you_mean(group, groups).replace("columns", "grouping factors") or "Add a term such as (1 | gen).",
@@ -135,8 +154,7 @@ def assemble(
     ModelError
         An unknown method or structure; fewer rows than parameters; a response that the fixed effects reproduce.
     """
-    if not isinstance(method, str) or method not in METHODS:
-        raise ModelError(f"method={method!r} is not known.", hint="Choose 'reml' or 'ml'.")
+    known_method(method)
     y = np.asarray(design.y, dtype=np.float64) - np.asarray(design.offset, dtype=np.float64)
     n = len(y)
     weights = np.ones(n) if design.weights is None else np.asarray(design.weights, dtype=np.float64)
@@ -150,11 +168,30 @@ def assemble(
         method=method,
         profiled=profiled and residual.is_plain,
     )
-    _check_size(model, design)
+    total = float((model.y - model.y.mean()).square().sum())
+    check_size(model, design.formula.response, total, float(model.centred.square().sum()))
     return model
 
 
-def _check_size(model: MixedModel, design: Design) -> None:
+def known_method(method: object) -> None:
+    """Refuse what is neither REML nor ML."""
+    if not isinstance(method, str) or method not in METHODS:
+        raise ModelError(f"method={method!r} is not known.", hint="Choose 'reml' or 'ml'.")
+
+
+def check_size(model: MixedModel, response: str, total: float, rest: float, rounding: float = 1e-22) -> None:
+    """Refuse a model of more parameters than rows, and a response that the fixed effects reproduce.
+
+    Parameters
+    ----------
+    model : MixedModel
+    response : str
+        As it was written.
+    total, rest : float
+        Its sum of squares about the mean, and about the least-squares fit.
+    rounding : float
+        Share of `total` at which the rest counts as nothing.
+    """
     parameters = model.p + len(model.parameter_names)
     if model.n <= parameters:
         raise DataError(
@@ -162,10 +199,8 @@ def _check_size(model: MixedModel, design: Design) -> None:
             f"parameters) but only {model.n} complete rows.",
             hint="Leave out terms, or bring more rows.",
         )
-    total = float((model.y - model.y.mean()).square().sum())
-    rest = float(model.centred.square().sum())
-    if rest <= 1e-22 * total or total == 0:
+    if rest <= rounding * total or total == 0:
         raise DataError(
-            f"The fixed effects reproduce the response *{design.formula.response}* exactly: nothing is left for variances.",
+            f"The fixed effects reproduce the response *{response}* exactly: nothing is left for variances.",
             hint="Leave out a fixed term, or check that the response is not computed from the others.",
         )

@@ -8,6 +8,7 @@ keyboard.
 from __future__ import annotations
 
 import argparse
+import glob
 import importlib
 import json
 import math
@@ -16,6 +17,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from openreml_core import __version__, fit, read_table
@@ -35,6 +37,7 @@ EXAMPLES = """examples:
   openreml
   openreml app --port 8600
   openreml fit sample_data/john_alpha.csv "yield ~ rep + (1 | gen) + (1 | rep:block)"
+  openreml fit "part-*.parquet" "yield ~ env + (1 | gen)"
   openreml fit trial.xlsx "yield ~ variety + (1 | block/plot)" --factor block,plot --method ml --json
 """
 
@@ -93,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     opening.add_argument("--port", type=_port, default=None, help="serve on this port, not the first free one")
 
     fitting = commands.add_parser("fit", help="fit a model to a table and print its summary")
-    fitting.add_argument("file", metavar="FILE", help="csv, tsv, txt, xlsx or parquet")
+    fitting.add_argument(
+        "file", metavar="FILE", help="csv, tsv, txt, xlsx or parquet; a pattern such as 'part-*.parquet'"
+    )
     fitting.add_argument("formula", metavar="FORMULA", help='for example "yield ~ rep + (1 | gen)"')
     fitting.add_argument("--sheet", default=None, metavar="NAME", help="sheet of a workbook, the first by default")
     fitting.add_argument("--residual", default=None, metavar="TEXT", help='such as "ar1(row):ar1(col) + id(units)"')
@@ -191,8 +196,15 @@ def _once(option: str, pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
     return dict(pairs) or None
 
 
-def _table(path: str, sheet: str | None, factors: str) -> pd.DataFrame:
-    """Return the table in `path`, its columns named in `factors` (with commas) as factors."""
+def _table(path: str, sheet: str | None, factors: str) -> pd.DataFrame | str:
+    """Return the table in `path`, its columns named in `factors` (with commas) as factors; a pattern of files as it is."""
+    if glob.has_magic(path) and not Path(path).is_file():
+        if sheet or factors:
+            raise ModelError(
+                "--sheet and --factor are for one table, not for files that are read in portions.",
+                hint="Write factor(x) in the formula.",
+            )
+        return path
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
         table = read_table(path, sheet=sheet)

@@ -10,30 +10,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from openreml_core import storage
 from openreml_core.assembly import METHODS, build_model
-from openreml_core.engines import ENGINES, NotPositiveDefinite, choose_engine
+from openreml_core.engines import ENGINES, Engine, NotPositiveDefinite, choose_engine, engine_of_products
 from openreml_core.errors import DataError, ModelError
-from openreml_core.fitted import Again, MixedModelFit, Specification
+from openreml_core.fitted import Again, FitWithoutRows, MixedModelFit, Specification
 from openreml_core.notation import Formula
 from openreml_core.relationship import Relationship
 from openreml_core.reml import Estimates, OnIteration, TraceRow, maximise
 from openreml_core.reml.start import free_mask, given_values, start_theta
 from openreml_core.reml.ties import tied_parameters
 from openreml_core.storage import OWN_OFFSET, OWN_WEIGHTS
+from openreml_core.streaming import Reading, is_source, read_model, reading_of, source_of
 
 #: Algorithms and the iterations each is given by default.
 ALGORITHMS = {"ai": 100, "em": 2000, "ai-em": 200}
-DEVICES = ("cpu",)
+DEVICES = ("cpu", "cuda")
 MISSING = ("drop", "error")
 
 
 def fit(
     formula: str,
-    data: pd.DataFrame,
+    data: Any,
     *,
     residual: str | None = None,
     relationship: Mapping[str, Any] | None = None,
@@ -59,8 +59,10 @@ def fit(
     ----------
     formula : str
         Response, fixed part and bars: ``"yield ~ rep + (1 | gen) + (1 | rep:block)"``.
-    data : DataFrame
-        Text, categories and truth values are factors; numbers are numbers (and levels right of a bar).
+    data : DataFrame, path, pattern or list of paths, or dask.dataframe
+        Text, categories and truth values are factors; numbers are numbers (and levels right of a bar). Parquet and CSV files
+        (``"part-*.parquet"``) and the partitions of a dask.dataframe are read in portions and need not fit into memory; the
+        fit then has no rows: no fitted values, no residuals.
     residual : str, optional
         The residual's structure: ``"ar1(row):ar1(col) + id(units)"``, ``"dsum(id(units) | county)"``; one variance by default.
     relationship : mapping of str to DataFrame, Pedigree, Markers, LabelledInverse or Relationship, optional
@@ -72,8 +74,10 @@ def fit(
         Positive weights w, a column's name or n numbers: the residual variance is sigma2 / w.
     offset : str or sequence of float, optional
         Known part of the mean.
-    contrasts : mapping of str to str, optional
-        Coding of factors, e.g. ``{"rep": "sum"}``; the default is treatment against the first level.
+    contrasts : mapping of str to str or matrix, optional
+        Coding of factors: ``{"rep": "sum"}``, ``"helmert"``, ``"poly"`` or ``"poly(0, 1, 4)"`` with scores, ``"treatment(b)"``
+        against level b, a matrix with a row per level. The default is treatment against the first level, and polynomials for
+        ordered categories. It changes what coefficients mean; tests of terms and means stay the same.
     algorithm : {"ai", "em", "ai-em"}
         Average information in a trust region, EM, or three EM steps first.
     engine : {"auto", "marginal", "henderson"}
@@ -86,8 +90,8 @@ def fit(
         terms of one structure are tied whole, by their names.
     max_iterations : int, optional
         100 for ``"ai"``, 2000 for ``"em"``, 200 for ``"ai-em"``.
-    device : {"cpu"}
-        Where the matrices are computed.
+    device : {"cpu", "cuda"}
+        Where the dense matrices are factorised, in double precision either way; ``"cuda"`` needs a GPU.
     on_iteration : callable, optional
         Called with each TraceRow; returning False cancels.
     missing : {"drop", "error"}
@@ -128,9 +132,7 @@ def fit(
         on_iteration=on_iteration,
     )
     given_start, given_fixed, given_ties = _plain(start), _plain(fixed), dict(ties) if ties else None
-    design, model = build_model(
-        formula,
-        data,
+    options: dict[str, Any] = dict(
         residual=residual,
         relationship=relationship,
         method=method,
@@ -142,13 +144,15 @@ def fit(
         ties=given_ties,
         missing=missing,
     )
+    reading = read_model(formula, source_of(data), **options) if is_source(data) else None
+    design, model = (reading.design, reading.model) if reading else build_model(formula, data, **options)
     specification = Specification(
         formula=formula.text if isinstance(formula, Formula) else formula,
         residual=residual.strip() or None if residual else None,
         method=method,
         weights=weights if isinstance(weights, str) else None if weights is None else OWN_WEIGHTS,
         offset=offset if isinstance(offset, str) else None if offset is None else OWN_OFFSET,
-        contrasts={k: str(v) for k, v in (contrasts or {}).items() if k in design.frame.columns},
+        contrasts={k: v.plain for k, v in design.coding.contrasts.items() if k in dict(design.formula.kinds)},
         algorithm=algorithm,
         engine=engine,
         max_iterations=None if max_iterations is None else int(max_iterations),
@@ -165,7 +169,7 @@ def fit(
     if algorithm != "ai" and bool((theta == 0).all()) and model.n_theta:
         raise ModelError("EM cannot leave variances of zero.", hint="Start it from positive variances.")
     estimates = maximise(
-        choose_engine(engine, model),
+        engine_of_products(engine, model, reading.cross) if reading else choose_engine(engine, model, device),
         theta,
         algorithm=algorithm,
         max_iterations=ALGORITHMS[algorithm] if max_iterations is None else max_iterations,
@@ -174,6 +178,9 @@ def fit(
         on_iteration=on_iteration,
         start_sentence="Starting values as given." if start else "",
     )
+    seconds = time.perf_counter() - began
+    if reading:
+        return FitWithoutRows(specification, reading, estimates, seconds)
     again = Again(
         fit,
         data,
@@ -194,7 +201,7 @@ def fit(
             missing=missing,
         ),
     )
-    return MixedModelFit(specification, design, estimates, time.perf_counter() - began, again)
+    return MixedModelFit(specification, design, estimates, seconds, again)
 
 
 def check_options(
@@ -266,19 +273,25 @@ def load(path: str | Path) -> MixedModelFit:
     spec, stated = specification, float(record["criterion"])
     try:
         check_options(method=spec.method, algorithm=spec.algorithm, engine=spec.engine, missing=spec.missing)
-        design, model = build_model(
-            spec.formula,
-            saved.rows,
-            residual=spec.residual,
-            relationship={name: Relationship(*parts) for name, parts in saved.relationships.items()},
-            method=spec.method,
-            weights=spec.weights,
-            offset=spec.offset,
-            contrasts=spec.contrasts,
-            start=spec.start,
-            fixed=spec.fixed,
-            ties=spec.ties,
-            missing="error",  # the rows are complete; those dropped before are only counted
+        matrices = {name: Relationship(*parts) for name, parts in saved.relationships.items()}
+        reading = _read_again(path, saved, spec, matrices) if "portions" in record else None
+        design, model = (
+            (reading.design, reading.model)
+            if reading
+            else build_model(
+                spec.formula,
+                saved.rows,
+                residual=spec.residual,
+                relationship=matrices,
+                method=spec.method,
+                weights=spec.weights,
+                offset=spec.offset,
+                contrasts=spec.contrasts,
+                start=spec.start,
+                fixed=spec.fixed,
+                ties=spec.ties,
+                missing="error",  # the rows are complete; those dropped before are only counted
+            )
         )
         tied = tied_parameters(model, spec.ties or {})
         moved = free_mask(model, given_values(model, spec.fixed or {}, what="fixed"), tied)
@@ -290,7 +303,9 @@ def load(path: str | Path) -> MixedModelFit:
         raise _damaged(path, "its estimates do not keep what was held and tied.")
     if any(len(row.parameters) != len(model.parameter_names) for row in trace):
         raise _damaged(path, "its trace does not belong to its formula.")
-    engine = choose_engine(spec.engine, model)
+    engine: Engine = (
+        engine_of_products(spec.engine, model, reading.cross) if reading else choose_engine(spec.engine, model)
+    )
     try:
         at = engine.evaluate(theta)
     except (NotPositiveDefinite, torch.linalg.LinAlgError):
@@ -299,6 +314,8 @@ def load(path: str | Path) -> MixedModelFit:
         raise _damaged(path, f"it states a criterion of {stated:.6f}, its rows give {at.criterion:.6f}.")
     estimates = Estimates(engine, at, free, tied, record["converged"], record["message"], trace)
     design = replace(design, n_dropped=record["n_dropped"], warnings=tuple(record["notes"]))
+    if reading:
+        return FitWithoutRows(specification, replace(reading, design=design), estimates, float(record["seconds"]))
     again = Again(
         fit,
         saved.rows,
@@ -320,6 +337,16 @@ def load(path: str | Path) -> MixedModelFit:
         ),
     )
     return MixedModelFit(specification, design, estimates, float(record["seconds"]), again)
+
+
+def _read_again(
+    path: Any, saved: storage.SavedFit, specification: Specification, matrices: Mapping[str, Relationship]
+) -> Reading:
+    """What a file keeps of rows that were read in portions."""
+    try:
+        return reading_of(saved.record["portions"], saved.rows, saved.tables, matrices, specification)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise _damaged(path, f"what it keeps of the rows is not whole ({type(error).__name__}).") from None
 
 
 def _damaged(path: Any, why: str) -> DataError:

@@ -101,12 +101,12 @@ class MixedModel:
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """The inverse of ``split``."""
-        return torch.cat(tuple(parts)) if parts else torch.zeros(0, dtype=self.y.dtype)
+        return torch.cat(tuple(parts)) if parts else torch.zeros(0, dtype=torch.float64)
 
     def relative(self, theta: Tensor) -> tuple[Tensor, ...]:
         """Sigma_t(theta) of every term and of every part of R, in V~'s units: 1 for a residual that is profiled out."""
         out = [c.structure.matrix(part) for c, part in zip(self.components, self.split(theta), strict=True)]
-        return (*out, torch.ones(1, 1, dtype=self.y.dtype)) if self.profiled else tuple(out)
+        return (*out, torch.ones(1, 1, dtype=torch.float64)) if self.profiled else tuple(out)
 
     def covariance(self, theta: Tensor) -> Tensor:
         """V~(theta), (n, n): the sum of the components."""
@@ -183,7 +183,7 @@ class MixedModel:
             scales = torch.tensor([sigma2**q.degree for q in component.structure.natural], dtype=part.dtype)
             out.append(scales * component.structure.natural_values(part))
         if self.profiled:
-            out.append(torch.tensor([sigma2], dtype=self.y.dtype))
+            out.append(torch.tensor([sigma2], dtype=torch.float64))
         return torch.cat(out)
 
     @property
@@ -195,4 +195,4 @@ class MixedModel:
     def residual_variance(self) -> Tensor:
         """Known part of each row's residual variance, (n,): 1 / w, and 1 where rows have no weights."""
         own = [r.variance for r in self.residuals if isinstance(r, IndependentResidual)]
-        return own[0] if len(own) == 1 and len(self.residuals) == 1 else torch.ones(self.n, dtype=self.y.dtype)
+        return own[0] if len(own) == 1 and len(self.residuals) == 1 else torch.ones(self.n, dtype=torch.float64)

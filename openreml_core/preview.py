@@ -11,7 +11,7 @@ import pandas as pd
 from openreml_core.assembly import build_model
 from openreml_core.covariance import NaturalParameter
 from openreml_core.design import Design
-from openreml_core.engines import choose_engine
+from openreml_core.engines import Plan, plan
 from openreml_core.errors import ModelError
 from openreml_core.inference import labelled, rows_covariance, telling_rows
 from openreml_core.model import MixedModel
@@ -37,8 +37,8 @@ class ModelPreview:
         Number of variance parameters.
     latex : str
         The equation.
-    engine : str
-        Which engine will fit it.
+    plan : Plan
+        Which engine will fit it, and the memory and time that is expected to take.
     warnings : tuple of str
     design : Design
     model : MixedModel
@@ -54,11 +54,16 @@ class ModelPreview:
     parameters: tuple[str, ...]
     n_parameters: int
     latex: str
-    engine: str
+    plan: Plan
     warnings: tuple[str, ...]
     design: Design = field(repr=False)
     model: MixedModel = field(repr=False)
     residual: Residual = field(repr=False)
+
+    @property
+    def engine(self) -> str:
+        """Which engine will fit it."""
+        return self.plan.engine
 
     def covariance(self, part: str = "all", most: int = 60) -> pd.DataFrame | None:
         """V of the first rows, related rows together, at the values that the search starts from.
@@ -149,7 +154,7 @@ def preview(
         parameters=parameter_lines(model),
         n_parameters=len(model.parameter_names),
         latex=latex(design.formula, residual=parse_residual(residual), related=tuple(relationship or ())),
-        engine=choose_engine(engine, model).name,
+        plan=plan(engine, model),
         warnings=tuple(design.warnings),
         design=design,
         model=model,

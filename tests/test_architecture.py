@@ -31,6 +31,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("gallery",),
     ("assembly",),
     ("engines",),
+    ("streaming",),
     ("reml",),
     ("inference",),
     ("prediction", "simulation", "profiles"),

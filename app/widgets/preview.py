@@ -36,6 +36,11 @@ def draw(study: Study) -> None:
             st.markdown("\n".join(lines))
     else:
         st.markdown("**To be estimated**\n" + "\n".join(lines))
+    st.caption(
+        f"The fit will use {seen.plan.words}.",
+        help="The same numbers come from V, the covariance of all rows, and from the mixed-model equations, whose size does "
+        "not grow with the rows. The cheaper way is taken.",
+    )
     parts.notes(seen.warnings)
     _covariance(seen)
 

@@ -52,6 +52,7 @@ def design_of(y: Any, X: Any, names: Sequence[str] | None) -> Design:
     return replace(
         design,
         fixed_names=tuple(n.removeprefix("x.") for n in design.fixed_names),
+        fixed_terms=tuple(replace(t, label=t.label.removeprefix("x.")) for t in design.fixed_terms),
         aliased=tuple(n.removeprefix("x.") for n in design.aliased),
     )
 

@@ -29,6 +29,10 @@ class CholeskyStructure(Structure):
 
     curvature_weight = 1.0
 
+    @property
+    def is_linear(self) -> bool:
+        return True
+
     @abstractmethod
     def pattern(self) -> tuple[list[int], list[int]]:
         """Rows and columns of the free elements of L, diagonal included."""

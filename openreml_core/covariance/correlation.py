@@ -45,6 +45,8 @@ class Correlation(Treelike, ABC):
     keyword: str = ""
     kind: str = "correlation"
     labels: tuple[str, ...] = ("rho",)
+    #: Whether every value but the diagonal's is a parameter itself.
+    is_free: bool = False
 
     def __init__(self, pattern: Tensor) -> None:
         self.pattern = pattern

@@ -111,6 +111,10 @@ class KroneckerStructure(Structure):
     def _pairs(self, theta: Tensor) -> list[tuple[Structure, Tensor]]:
         return list(zip(self.factors, self._split(theta), strict=True))
 
+    def parts(self, theta: Tensor) -> list[tuple[Structure, Tensor]]:
+        """Every factor S_f and its free parameters; their product is Sigma(theta)."""
+        return self._pairs(theta)
+
     def _slopes(self, theta: Tensor, small: Sequence[Iterator[Tensor]]) -> Iterator[Tensor]:
         matrices = self._matrices(theta)
         for place, slopes in enumerate(small):

@@ -44,6 +44,11 @@ class ScaledCorrelation(Structure):
         self._variances = self.size if heterogeneous else 1
 
     @property
+    def is_linear(self) -> bool:
+        """One variance, and a correlation that is free for every pattern: v C has the elements v and v rho."""
+        return not self.heterogeneous and self.correlation.is_free
+
+    @property
     def n_parameters(self) -> int:
         return self._variances + self.correlation.n_parameters
 

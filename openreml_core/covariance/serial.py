@@ -111,6 +111,7 @@ class Toeplitz(Correlation):
     """
 
     keyword = "toep"
+    is_free = True
 
     def __init__(self, size: Any) -> None:
         super().__init__(lags(torch.arange(size) if isinstance(size, int) else size))

@@ -73,6 +73,11 @@ class Structure(Treelike, ABC):
     #: How formulas and tables call it.
     keyword: str = ""
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether Sigma ranges over a linear space of matrices: then it is linear in its own elements."""
+        return False
+
     def __init__(self, names: Sequence[str] | int) -> None:
         self.names = labels_of(names)
 
@@ -176,6 +181,23 @@ class Structure(Treelike, ABC):
         """<M, d2Sigma / d theta_k d theta_l>, (m, m); by autograd unless a structure knows better."""
         return reverse_curvature(self.matrix, theta, m)
 
+    def natural_bend(self, theta: Tensor, weights: Tensor) -> Tensor:
+        """sum_ab W_ab d2Sigma / d nu_a d nu_b, (k, k), nu the natural parameters and W (m, m) symmetric.
+
+        By the chain rule from the free parameters: with J = d nu / d theta and A = J^-1 W J^-T,
+
+            sum_kl A_kl d2Sigma / d theta_k d theta_l - sum_a (sum_kl A_kl d2nu_a / d theta_k d theta_l) dSigma / d nu_a
+        """
+        back = torch.linalg.pinv(jacobian(self.natural_values, theta))
+        inner = back @ weights @ back.T
+        out = bend(self.matrix, theta, inner)
+        for own, slope in zip(
+            bend(self.natural_values, theta, inner).tolist(), self.natural_derivatives(theta), strict=True
+        ):
+            if own:  # what has no part in W may have no derivative
+                out = out - own * slope
+        return out
+
 
 def labels_of(size: Any) -> tuple[str, ...]:
     """Names of rows: those given, 1 to k for a number k, the levels of a factor (a table's column or an array)."""
@@ -238,6 +260,28 @@ def reverse_curvature(function: Callable[[Tensor], Tensor], theta: Tensor, m: Te
         torch.autograd.grad(s, leaf, retain_graph=True, allow_unused=True, materialize_grads=True)[0] for s in slope
     ]
     return torch.stack(rows)
+
+
+def bend(function: Callable[[Tensor], Tensor], x: Tensor, weights: Tensor) -> Tensor:
+    """sum_kl W_kl d2 function / dx_k dx_l, shaped as the function's value.
+
+    The sum over k and l of W and the second derivatives of <M, function> is linear in M: what stands before M is the answer.
+    """
+    leaf = x.detach().requires_grad_()
+    value = function(leaf)
+    if not value.requires_grad:
+        return torch.zeros_like(value)
+    m = torch.zeros_like(value).requires_grad_()
+    (slope,) = torch.autograd.grad(value, leaf, m, create_graph=True)
+    total = torch.zeros((), dtype=x.dtype)
+    for k, w in enumerate(weights):
+        turned = torch.autograd.grad(
+            slope, leaf, w, create_graph=True, retain_graph=True, allow_unused=True, materialize_grads=True
+        )[0]
+        total = total + turned[k]
+    if not total.requires_grad:
+        return torch.zeros_like(value).detach()
+    return torch.autograd.grad(total, m, allow_unused=True, materialize_grads=True)[0].detach()
 
 
 def jacobian(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

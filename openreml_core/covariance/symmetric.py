@@ -26,6 +26,7 @@ class Equicorrelation(Correlation):
     """
 
     keyword = "cs"
+    is_free = True
 
     def __init__(self, size: Any) -> None:
         super().__init__(1 - torch.eye(len(labels_of(size)), dtype=torch.int64))
@@ -52,6 +53,7 @@ class Independent(Correlation):
 
     keyword = "id"
     labels = ()
+    is_free = True
 
     def __init__(self, size: Any) -> None:
         super().__init__(1 - torch.eye(len(labels_of(size)), dtype=torch.int64))

@@ -89,8 +89,12 @@ class Design:
         -------
         float64 array of shape (m, p)
         """
+        return self.whole_fixed_matrix(newdata)[:, self.kept]
+
+    def whole_fixed_matrix(self, newdata: pd.DataFrame) -> np.ndarray:
+        """Return the same with the aliased columns, float64 (m, p + aliased)."""
         values = self.coding.values(Table.of(newdata))
-        return stack_columns(self.coding, self.coding.blocks(values, len(newdata)), len(newdata))[:, self.kept]
+        return stack_columns(self.coding, self.coding.blocks(values, len(newdata)), len(newdata))
 
     def random_matrix(self, term_name: str, newdata: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Return a random term over the rows of `newdata`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from openreml_core.design.checks import (
 )
 from openreml_core.design.coding import Coding
 from openreml_core.design.columns import is_numeric
-from openreml_core.design.contrasts import contrast_named
+from openreml_core.design.contrasts import Contrast, contrast_named
 from openreml_core.design.effects import INTERCEPT
 from openreml_core.design.evaluate import Coded, Variable
 from openreml_core.design.finite import check_finite
@@ -37,7 +38,7 @@ def build_design(
     *,
     weights: str | np.ndarray | pd.Series | None = None,
     offset: str | np.ndarray | pd.Series | None = None,
-    contrasts: Mapping[str, str] | None = None,
+    contrasts: Mapping[str, Any] | None = None,
     missing: str = "drop",
     known_groups: Collection[str] = (),
     plain_residual: bool = True,
@@ -54,7 +55,8 @@ def build_design(
     offset : str or array of shape (rows of data,), optional
         Added to the formula's own ``offset(...)``.
     contrasts : dict, optional
-        Column -> ``"treatment"`` (default), ``"sum"``, ``"helmert"`` or ``"poly"``.
+        Column -> ``"treatment"`` (default), ``"sum"``, ``"helmert"``, ``"poly"`` (default of ordered categories), with a base or
+        scores in brackets, or a matrix; see :func:`openreml_core.design.contrasts.contrast_named`.
     missing : {"drop", "error"}
         What happens to rows that lack a value the model uses.
     known_groups : collection of str
@@ -100,6 +102,7 @@ def build_design(
     read = with_linear_parts(read, table)
 
     asked = {str(name): contrast_named(kind, str(name)) for name, kind in (contrasts or {}).items()}
+    asked |= {name: Contrast("poly") for name in _ordered(read, table) if name not in asked}
     y = check_response(read, table)
     weight_values = None
     if weights is not None:
@@ -109,7 +112,7 @@ def build_design(
             weights if isinstance(weights, str) else None,
         )
     offsets = tuple(Variable(expression) for expression in read.offset_expressions)
-    total_offset = _offset(offsets, table)
+    total_offset = offset_values(offsets, table)
     if offset is not None:
         total_offset = total_offset + given[offset if isinstance(offset, str) else "offset"][keep]
 
@@ -118,14 +121,9 @@ def build_design(
     warnings = fixed_warnings(read, coding, values, table) + contrast_warnings(asked, coding, values, table)
     X, names, terms, aliased, kept = _fixed(coding, values, len(table))
     if aliased:
-        warnings.append(_aliased_words(aliased))
+        warnings.append(aliased_words(aliased))
     if len(table) <= X.shape[1]:
-        most = max(terms, key=lambda term: len(term.columns))
-        raise DataError(
-            f"The fixed part has {X.shape[1]} coefficients but there are only {len(table)} complete rows; "
-            f"*{most.label}* has {len(most.columns)} of them.",
-            hint="Leave out fixed terms, make a factor of many levels random, (1 | factor), or bring more rows.",
-        )
+        raise few_rows(terms, X.shape[1], len(table))
     random, more = random_designs(read.random, table, frozenset(known_groups), plain_residual)
     kinds = tuple((name, "number" if is_numeric(table.column(name)) else "factor") for name in used)
     return Design(
@@ -149,7 +147,24 @@ def build_design(
     )
 
 
-def _offset(offsets: Sequence[Variable], table: Table) -> np.ndarray:
+def _ordered(formula: Formula, table: Table) -> list[str]:
+    """Columns of the fixed part that are ordered categories."""
+    names = {name for term in formula.terms for factor in term for name in factor.names}
+    types = {name: table.column(name).dtype for name in names}
+    return sorted(name for name, dtype in types.items() if isinstance(dtype, pd.CategoricalDtype) and dtype.ordered)
+
+
+def few_rows(terms: Sequence[FixedTerm], p: int, n: int) -> DataError:
+    """Return the error of a fixed part with as many coefficients as there are rows."""
+    most = max(terms, key=lambda term: len(term.columns))
+    return DataError(
+        f"The fixed part has {p} coefficients but there are only {n} complete rows; "
+        f"*{most.label}* has {len(most.columns)} of them.",
+        hint="Leave out fixed terms, make a factor of many levels random, (1 | factor), or bring more rows.",
+    )
+
+
+def offset_values(offsets: Sequence[Variable], table: Table) -> np.ndarray:
     """Return the sum of the formula's offsets, shape (n,)."""
     total = np.zeros(len(table))
     for variable in offsets:
@@ -167,28 +182,39 @@ def _fixed(
     """Return X of full rank, its names and terms, the names of aliased columns, and which columns were kept."""
     blocks = coding.blocks(values, n)
     X = stack_columns(coding, blocks, n)
+    names, owner = column_names(coding, blocks)
+    kept = independent_columns(X)
+    full = X if len(kept) == X.shape[1] else X[:, kept]
+    return full, *fixed_terms(coding, names, owner, kept), kept
+
+
+def column_names(coding: Coding, blocks: Sequence[tuple[np.ndarray, tuple[str, ...]]]) -> tuple[list[str], list[int]]:
+    """Return the names of all columns of X, and which term each is of (-1 for the intercept)."""
     names = [INTERCEPT] if coding.intercept else []
     owner = [-1] if coding.intercept else []
     for place, (_, block_names) in enumerate(blocks):
         names += block_names
         owner += [place] * len(block_names)
-    kept = independent_columns(X)
-    aliased = (
-        tuple(name for place, name in enumerate(names) if place not in set(kept.tolist()))
-        if len(kept) < len(names)
-        else ()
-    )
+    return names, owner
+
+
+def fixed_terms(
+    coding: Coding, names: Sequence[str], owner: Sequence[int], kept: np.ndarray
+) -> tuple[tuple[str, ...], tuple[FixedTerm, ...], tuple[str, ...]]:
+    """Return the names of the columns kept, the terms over them, and the names of the columns left out."""
+    left = set(kept.tolist())
+    aliased = tuple(name for place, name in enumerate(names) if place not in left)
     kept_owner = [owner[place] for place in kept]
     terms = [FixedTerm(INTERCEPT, (), (0,))] if coding.intercept else []
     for place, term in enumerate(coding.terms):
         factors = tuple(dict.fromkeys(name for factor in term for name in factor.names))
         mine = tuple(column for column, who in enumerate(kept_owner) if who == place)
         terms.append(FixedTerm(":".join(factor.label for factor in term), factors, mine))
-    full = X if len(kept) == X.shape[1] else X[:, kept]
-    return full, tuple(names[place] for place in kept), tuple(terms), aliased, kept
+    return tuple(names[place] for place in kept), tuple(terms), aliased
 
 
-def _aliased_words(aliased: tuple[str, ...]) -> str:
+def aliased_words(aliased: tuple[str, ...]) -> str:
+    """Return the sentence that names the columns left out of X."""
     shown = ", ".join(aliased[:6]) + (f" and {len(aliased) - 6} more" if len(aliased) > 6 else "")
     one = len(aliased) == 1
     return (

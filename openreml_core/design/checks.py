@@ -19,6 +19,26 @@ from openreml_core.notation.tokens import quote
 
 
 def check_response(formula: Formula, table: Table) -> np.ndarray:
+    """Return the response as numbers, refusing one that does not vary.
+
+    Returns
+    -------
+    float64 array of shape (n,)
+    """
+    y = response_values(formula, table)
+    check_spread(formula, y)
+    return y
+
+
+def check_spread(formula: Formula, y: np.ndarray) -> None:
+    """Refuse a response that has one value, or values too large or too close to compute with."""
+    label = formula.response_expression.label if formula.response_expression else formula.response
+    check_size(label, y)
+    if np.ptp(y) == 0:
+        raise DataError(f"The response *{label}* has the value {y[0]:g} in every row: there is nothing to explain.")
+
+
+def response_values(formula: Formula, table: Table) -> np.ndarray:
     """Return the response as numbers.
 
     Returns
@@ -45,13 +65,7 @@ def check_response(formula: Formula, table: Table) -> np.ndarray:
     if value.ndim > 1:
         raise DataError(f"The response {expression.label} has several columns; a model has one response.")
     check_finite(expression, value, table)
-    y = np.array(value, dtype=np.float64)
-    check_size(expression.label, y)
-    if np.ptp(y) == 0:
-        raise DataError(
-            f"The response *{expression.label}* has the value {y[0]:g} in every row: there is nothing to explain."
-        )
-    return y
+    return np.array(value, dtype=np.float64)
 
 
 def _first_words(column: pd.Series, table: Table) -> str:

@@ -63,7 +63,7 @@ class Positions:
 
     def __init__(self, columns: Sequence[str], shown: str, table: Table, *, aniso: bool = False) -> None:
         self.columns, self.shown = tuple(columns), shown
-        given = self._given(table)
+        given = self.given(table)
         self.coordinates, index = np.unique(given, axis=0, return_inverse=True)
         self.index: np.ndarray = index.reshape(-1).astype(np.int64)
         if len(self.coordinates) < 2:
@@ -83,13 +83,14 @@ class Positions:
         )
         self.names = tuple(f"({place})" for place in exact)
 
-    def _given(self, table: Table) -> np.ndarray:
+    def given(self, table: Table) -> np.ndarray:
+        """The coordinates of each row, float64 (m, c); NaN where they are missing."""
         return np.column_stack([coordinate(table, name, self.shown) for name in self.columns])
 
     def places(self, table: Table) -> np.ndarray:
         """The place of each row among the positions of the fit, int64 (m,); -1 for a position that the fit has not seen."""
         known = {tuple(row): place for place, row in enumerate(self.coordinates.tolist())}
-        return np.array([known.get(tuple(row), -1) for row in self._given(table).tolist()], dtype=np.int64)
+        return np.array([known.get(tuple(row), -1) for row in self.given(table).tolist()], dtype=np.int64)
 
     def basis(self, table: Table) -> np.ndarray:
         places = self.places(table)

@@ -70,6 +70,10 @@ class RandomDesign:
 
         A row at a position that the fit has not seen is NaN, as one with a value missing is.
         """
+        return self.level_codes(newdata), self.left.basis(newdata)
+
+    def level_codes(self, newdata: Table) -> np.ndarray:
+        """Return the level of each row of `newdata`, int64 (m,); -1 where the fit has not seen it or it is missing."""
         found = [
             match_levels(newdata.column(name, self.term.text), factor.levels)
             for name, factor in zip(self.group, self.factors, strict=True)
@@ -82,7 +86,7 @@ class RandomDesign:
             table = {tuple(row): code for code, row in enumerate(self.combinations.tolist())}
             rows = np.column_stack([factor.codes for factor in found]).tolist()
             codes = np.array([table.get(tuple(row), -1) for row in rows], dtype=np.int64)
-        return codes, self.left.basis(newdata)
+        return codes
 
 
 def random_designs(
@@ -139,9 +143,9 @@ def random_designs(
                 index=index,
             )
             checked = not (term.structure == "known" or term.group_name in known_groups)
-            warnings += _check(design, len(table), identified=checked and plain_residual)
+            warnings += check_term(design, len(table), identified=checked and plain_residual)
             designs.append(design)
-    warnings += _repeated(designs) + _level_and_slope(terms)
+    warnings += repeated_terms(designs) + _level_and_slope(terms)
     return tuple(designs), warnings
 
 
@@ -178,7 +182,8 @@ def _levels(factors: Sequence[Factor]) -> tuple[np.ndarray, np.ndarray, tuple[st
     return combinations, codes, tuple(":".join(level) for level in zip(*named, strict=True))
 
 
-def _check(design: RandomDesign, n: int, *, identified: bool) -> list[str]:
+def check_term(design: RandomDesign, n: int, *, identified: bool) -> list[str]:
+    """Refuse a term that n rows do not carry; return what the user should be told."""
     q, k = len(design.levels), len(design.effects)
     name, term = design.term.group_name, design.term
     if k == 0:
@@ -243,7 +248,8 @@ def _single(term: RandomTerm) -> list[Expression]:
     return [factors[0] for factors in term.terms if len(factors) == 1]
 
 
-def _repeated(designs: Sequence[RandomDesign]) -> list[str]:
+def repeated_terms(designs: Sequence[RandomDesign]) -> list[str]:
+    """Refuse a term that stands twice; return what the user should be told of terms that overlap."""
     plain = [design for design in designs if design.structure in ("us", "diag", "id")]
     smooth = [design.name for design in designs if design.term.is_smooth]
     for design in designs:

@@ -38,6 +38,28 @@ def independent_columns(X: np.ndarray, tolerance: float = TOLERANCE) -> np.ndarr
     return _sequential(scaled, usable, tolerance)
 
 
+def null_directions(X: np.ndarray, tolerance: float = 1e-9) -> tuple[np.ndarray, np.ndarray]:
+    """Return the directions in which X is zero: what no combination of its rows tells of the coefficients.
+
+    Parameters
+    ----------
+    X : float64 array of shape (n, p)
+    tolerance : float
+        Singular values below it, relative to the largest, count as zero.
+
+    Returns
+    -------
+    size : float64 array of shape (p,)
+        Lengths of the columns, 1 for those of zeros, by which X is divided first.
+    directions : float64 array of shape (p - rank, p)
+        Orthonormal rows v with (X / size) v' = 0.
+    """
+    size = np.sqrt(np.einsum("ij,ij->j", X, X))
+    size[size == 0] = 1.0
+    _, values, rows = np.linalg.svd(np.linalg.qr(X / size, mode="r"), full_matrices=True)
+    return size, rows[int((values > tolerance * values.max(initial=0.0)).sum()) :]
+
+
 def _sequential(R: np.ndarray, usable: np.ndarray, tolerance: float) -> np.ndarray:
     """Keep columns of unit length from left to right, each made orthogonal (twice) to those kept before it."""
     basis = np.empty((R.shape[0], min(R.shape)))

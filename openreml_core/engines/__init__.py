@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from openreml_core.engines.choose import ENGINES, Plan, choose_engine, plan
+from openreml_core.engines.choose import ENGINES, Plan, choose_engine, engine_of_products, plan
+from openreml_core.engines.crossproducts import CrossProducts, from_matrices
 from openreml_core.engines.engine import Engine, Evaluation, NotPositiveDefinite, RandomEffects
 from openreml_core.engines.henderson import HendersonEngine
 from openreml_core.engines.marginal import MarginalEngine
@@ -10,6 +11,7 @@ from openreml_core.engines.same import engine_named, same_engine
 
 __all__ = [
     "ENGINES",
+    "CrossProducts",
     "Engine",
     "Evaluation",
     "HendersonEngine",
@@ -19,6 +21,8 @@ __all__ = [
     "RandomEffects",
     "choose_engine",
     "engine_named",
+    "engine_of_products",
+    "from_matrices",
     "plan",
     "same_engine",
 ]

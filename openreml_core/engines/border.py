@@ -29,10 +29,12 @@ class Border:
         B; how many of the columns are random effects. They come first, then X, then y.
     terms : dict of int to slice
         The border's random terms and their columns.
+    device : str
+        Where S is factorised and inverted.
     """
 
-    def __init__(self, model: MixedModel, elimination: Elimination) -> None:
-        self.model = model
+    def __init__(self, model: MixedModel, elimination: Elimination, device: str = "cpu") -> None:
+        self.model, self.device = model, device
         self.width = len(elimination.border)
         self.random = self.width - model.p - 1
         self.terms: dict[int, slice] = {}
@@ -46,13 +48,13 @@ class Border:
     def roots(self) -> dict[int, Tensor]:
         """L_K of every term with a known relationship."""
         kernels = {u: self.model.terms[u].kernel for u in self.terms}
-        return {u: semidefinite_root(k) for u, k in kernels.items() if k is not None}
+        return {u: semidefinite_root(k.to(self.device)) for u, k in kernels.items() if k is not None}
 
     def _plain(self, factors: Factors) -> Tensor | None:
         """Lambda's diagonal, where that is all of it; (B - 1,)."""
         if self.roots or any(factors[u].shape[0] > 1 for u in self.terms):
             return None
-        out = torch.ones(self.width - 1, dtype=torch.float64)
+        out = torch.ones(self.width - 1, dtype=torch.float64, device=self.device)
         for u, where in self.terms.items():
             out[where] = factors[u][0, 0]
         return out
@@ -87,7 +89,7 @@ class Border:
 
 
 class SolvedBorder:
-    """The border at one theta.
+    """The border at one theta; what it answers is on the CPU.
 
     Attributes
     ----------
@@ -101,20 +103,20 @@ class SolvedBorder:
     """
 
     def __init__(self, border: Border, s0: Tensor, factors: Factors) -> None:
-        self.border, self.s0, self.factors = border, s0, factors
-        plain = border._plain(factors)
+        self.border, self.s0, self.factors = border, s0.to(border.device), tuple(f.to(border.device) for f in factors)
+        plain = border._plain(self.factors)
         if plain is not None:
-            s = s0[:-1, :-1] * plain[:, None] * plain
+            s = self.s0[:-1, :-1] * plain[:, None] * plain
         else:
-            s = border.scale(border.scale(s0[:-1, :-1], factors).T.contiguous(), factors)
+            s = border.scale(border.scale(self.s0[:-1, :-1], self.factors).T.contiguous(), self.factors)
         s.diagonal()[: border.random] += 1.0
         self.factor, failed = torch.linalg.cholesky_ex(s)
         if int(failed) or not bool(torch.isfinite(self.factor.diagonal()).all()):
             raise NotPositiveDefinite
-        half = torch.linalg.solve_triangular(self.factor, border.scale(s0[:-1, -1:], factors), upper=False)
+        half = self._half_solve(self.s0[:-1, -1:])
         inner = torch.linalg.solve_triangular(self.factor.T, half, upper=True)
-        self.solution = border.unscale(inner, factors)[:, 0]
-        self.rss = float(s0[-1, -1] - half[:, 0] @ half[:, 0])
+        self.solution = border.unscale(inner, self.factors)[:, 0].to("cpu")
+        self.rss = float(self.s0[-1, -1] - half[:, 0] @ half[:, 0])
 
     def log_det(self, with_fixed: bool) -> float:
         """log|S|, of the random effects alone or with X (REML)."""
@@ -124,7 +126,7 @@ class SolvedBorder:
     @cached_property
     def w(self) -> Tensor:
         """Z'P y of the border's effects, (random,)."""
-        return (self.s0[:-1, -1] - self.s0[:-1, :-1] @ self.solution)[: self.border.random]
+        return (self.s0[:-1, -1] - self.s0[:-1, :-1] @ self.solution.to(self.s0.device))[: self.border.random].to("cpu")
 
     @cached_property
     def _inverse(self) -> Tensor:
@@ -145,11 +147,14 @@ class SolvedBorder:
             t = inverse * plain[:, None] * plain
         else:
             t = self.border.unscale(self.border.unscale(inverse, self.factors).T.contiguous(), self.factors)
-        return torch.nn.functional.pad(t, (0, 2, 0, 2))
+        return torch.nn.functional.pad(t, (0, 2, 0, 2)).to("cpu")
 
     def half_solve(self, x: Tensor) -> Tensor:
         """F^-1 Lambda'x, x (B, c), y's row left out."""
-        return torch.linalg.solve_triangular(self.factor, self.border.scale(x[:-1], self.factors), upper=False)
+        return self._half_solve(x[:-1].to(self.s0.device)).to("cpu")
+
+    def _half_solve(self, x: Tensor) -> Tensor:
+        return torch.linalg.solve_triangular(self.factor, self.border.scale(x, self.factors), upper=False)
 
     def traces(self, t: Tensor, known_fixed: bool) -> dict[int, Tensor]:
         """Sum over the levels of Z'P Z, weighted by K, (k, k) of every term in the border."""
@@ -163,8 +168,8 @@ class SolvedBorder:
             inverse = self._inverse_random if known_fixed else self._inverse
             m = torch.einsum("qaqb->ab", inverse[where, where].reshape(q, k, q, k))
             back = torch.linalg.inv(self.factors[u])
-            out[u] = back.T @ (q * torch.eye(k, dtype=torch.float64) - m) @ back
-        s0 = self.s0[:-1, :-1]
+            out[u] = (back.T @ (q * torch.eye(k, dtype=torch.float64, device=m.device) - m) @ back).to("cpu")
+        s0, t = self.s0[:-1, :-1], t.to(self.s0.device) if direct else t
         for u in direct:
             where, kernel = self.border.terms[u], terms[u].kernel
             k, q = terms[u].structure.size, len(terms[u].levels)
@@ -172,10 +177,10 @@ class SolvedBorder:
             if kernel is None:
                 own = torch.einsum("qaqb->ab", s0[where, where].reshape(q, k, q, k))
                 product = torch.einsum("qac,qbc->ab", left.reshape(q, k, -1), s0[where].reshape(q, k, -1))
-                out[u] = own - product
+                out[u] = (own - product).to("cpu")
             else:
                 zpz = (s0[where, where] - left @ s0[:, where]).reshape(q, k, q, k)
-                out[u] = torch.einsum("qj,qajb->ab", kernel, zpz)
+                out[u] = torch.einsum("qj,qajb->ab", kernel.to(zpz.device), zpz).to("cpu")
         return out
 
 

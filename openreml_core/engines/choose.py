@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from openreml_core.covariance import IndependentResidual
+from openreml_core.engines.block_errors import blocks_of
+from openreml_core.engines.crossproducts import CrossProducts
 from openreml_core.engines.elimination import one_by_one
 from openreml_core.engines.engine import Engine
 from openreml_core.engines.henderson import HendersonEngine
-from openreml_core.engines.marginal import MarginalEngine
+from openreml_core.engines.layout import independent
+from openreml_core.engines.marginal import MarginalEngine, dense_bytes
+from openreml_core.engines.memory import SHARE, available_bytes
 from openreml_core.engines.threads import use_threads
 from openreml_core.errors import ModelError
-from openreml_core.model import MixedModel
+from openreml_core.model import MixedModel, RandomPart
 
 ENGINES = ("auto", "marginal", "henderson")
 #: Multiplications a second in dense matrices, and operations on lists of entries; measured on one core of a laptop.
 DENSE, LISTED = 2e10, 1e8
 #: Seconds of an evaluation that do not depend on size.
 OVERHEAD = {"marginal": 0.8e-3, "henderson": 2.2e-3}
-#: Share of the free memory that an engine may take.
-SHARE = 0.8
+#: Matrices of the size of the dense part that an evaluation of the mixed-model equations holds.
+DENSE_MATRICES = 8
 
 
 @dataclass(frozen=True)
@@ -75,15 +78,14 @@ def plan(name: str, model: MixedModel) -> Plan:
     Raises
     ------
     ModelError
-        For an unknown name, a model that the engine cannot take, or matrices that would not fit into the memory at hand.
+        For an unknown name, or matrices that would not fit into the memory at hand.
     """
     if name not in ENGINES:
         raise ModelError(f"engine={name!r} is not known.", hint=f"Choose one of {', '.join(ENGINES)}.")
-    reason = no_equations(model)
-    if name == "henderson" and reason:
-        raise ModelError(f"The mixed-model equations cannot take this model: {reason}.", hint="Choose engine='auto'.")
-    plans = [_marginal(model)] if name != "henderson" else []
-    if name != "marginal" and not reason:
+    plans = []
+    if name != "henderson":
+        plans.append(_marginal(model))
+    if name != "marginal":
         plans.append(_henderson(model))
     free = SHARE * available_bytes()
     fitting = [p for p in plans if p.bytes <= free]
@@ -97,30 +99,51 @@ def plan(name: str, model: MixedModel) -> Plan:
     return min(fitting, key=lambda p: p.seconds)
 
 
-def choose_engine(name: str, model: MixedModel) -> Engine:
+def choose_engine(name: str, model: MixedModel, device: str = "cpu") -> Engine:
     """An engine for the model.
 
     Parameters
     ----------
     name : {"auto", "marginal", "henderson"}
     model : MixedModel
+    device : {"cpu", "cuda"}
+        Where its dense matrices are factorised.
 
     Raises
     ------
     ModelError
-        As :func:`plan`.
+        As :func:`plan`; where the device is not there.
     """
+    if device != "cpu" and not torch.cuda.is_available():
+        raise ModelError("device='cuda' needs a GPU that torch can use, and finds none.", hint="Leave device out.")
     chosen = plan(name, model)
     use_threads(chosen.size)
-    return HendersonEngine(model) if chosen.engine == "henderson" else MarginalEngine(model)
+    return HendersonEngine(model, device=device) if chosen.engine == "henderson" else MarginalEngine(model, device)
 
 
-def no_equations(model: MixedModel) -> str:
-    """Why the Henderson engine cannot take a model; empty where it can."""
-    if not all(isinstance(part, IndependentResidual) for part in model.residuals):
-        return "its residuals are correlated"
-    total = torch.stack([part.variance != 0 for part in model.residuals if isinstance(part, IndependentResidual)])
-    return "" if bool((total.sum(dim=0) == 1).all()) else "its residual has more than one part in some rows"
+def engine_of_products(name: str, model: MixedModel, cross: CrossProducts) -> HendersonEngine:
+    """The engine of a model whose cross-products are all there is of its rows.
+
+    Raises
+    ------
+    ModelError
+        For the name of an engine that needs rows, or a dense part that would not fit into the memory at hand.
+    """
+    if name == "marginal":
+        raise ModelError(
+            "The marginal engine needs all rows in memory, which are in files here.",
+            hint="Choose engine='henderson', or fit the table: reml.read_table(...).",
+        )
+    engine = HendersonEngine(model, cross)
+    size, free = engine.border.width, SHARE * available_bytes()
+    if DENSE_MATRICES * 8 * size**2 > free:
+        raise ModelError(
+            f"The mixed-model equations leave a dense part of {size:,}, which needs about "
+            f"{DENSE_MATRICES * 8 * size**2 / 2**30:.1f} GiB; {free / SHARE / 2**30:.1f} GiB are free.",
+            hint="Leave out the crossed factor of most levels but one, or fit on a larger machine.",
+        )
+    use_threads(size)
+    return engine
 
 
 def _marginal(model: MixedModel) -> Plan:
@@ -131,32 +154,35 @@ def _marginal(model: MixedModel) -> Plan:
 
 def _henderson(model: MixedModel) -> Plan:
     """Its cost if the largest term is eliminated, whose levels meet no more of the rest than they have rows."""
+    plain = independent(model)
+    count, member = (model.n, np.arange(model.n)) if plain else blocks_of(model)
+    rows = np.bincount(member, minlength=count).astype(float)
     sizes = [len(t.levels) * t.structure.size for t in model.terms]
-    alone = [size for size, t in zip(sizes, model.terms, strict=True) if one_by_one(t)]
+    alone = [
+        size if one_by_one(t) and (plain or _keeps_blocks(t, member, count)) else 0
+        for size, t in zip(sizes, model.terms, strict=True)
+    ]
     border = sum(sizes) - max(alone, default=0) + model.p + 1
     width = model.p + 1 + sum(t.incidence[1].shape[1] for t in model.terms)
-    entries = model.n * width**2
+    met = np.minimum(rows * width, border + model.p + 1)  # columns that a block meets
+    entries = float((met**2).sum()) if not plain else float(model.n * width**2)
     products = 0.0
-    for size, term in zip(sizes, model.terms, strict=True):
-        if alone and size == max(alone):
-            met = min(model.n / len(term.levels) * width, border)
-            products = len(term.levels) * met**2
+    if any(alone):
+        levels = len(model.terms[int(np.argmax(alone))].levels)
+        products = levels * min(model.n / levels * width, border) ** 2
     seconds = OVERHEAD["henderson"] + 3 * border**3 / DENSE + (min(products, 3e8) + min(entries, 1e7)) / LISTED / 4
-    return Plan("henderson", int(8 * (8 * border**2 + 6 * entries + 3 * min(products, 3e7))), seconds, border)
+    if not plain:
+        # R's factor, N and P within the blocks, at every theta.
+        seconds += float((3 * rows**3 + 4 * rows**2 * met + 4 * rows * met**2).sum()) / DENSE + entries / LISTED
+        seconds += 2 * OVERHEAD["henderson"] * len(model.residuals)
+    return Plan(
+        "henderson", int(8 * (DENSE_MATRICES * border**2 + 6 * entries + 3 * min(products, 3e7))), seconds, border
+    )
 
 
-def dense_bytes(model: MixedModel) -> int:
-    """Memory of one evaluation: V, its factor and inverse, S, the terms' masks, and room for products, n x n each."""
-    return 8 * model.n**2 * (8 + 2 * len(model.terms))
-
-
-def available_bytes() -> int:
-    """Free memory of this machine; 8 GiB where the system does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return 8 * 2**30
+def _keeps_blocks(term: RandomPart, member: np.ndarray, count: int) -> bool:
+    """Whether every block of R lies within one level of a term."""
+    codes = term.incidence[0][:, 0].numpy() // term.structure.size
+    first = np.zeros(count, dtype=np.int64)
+    first[member] = codes
+    return bool((first[member] == codes).all())

@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 
 from openreml_core.covariance import SmoothTerm
-from openreml_core.engines.crossproducts import CrossProducts
+from openreml_core.engines.errors import Errors
 from openreml_core.model import MixedModel, RandomPart
 
 #: What an operation on small blocks costs, relative to one in a large dense matrix.
@@ -31,7 +31,8 @@ class Elimination:
 
     Attributes
     ----------
-    cross : CrossProducts
+    cross : Errors
+        Where N has entries.
     level : int64 array of shape (Q,)
         Which level a column is eliminated with, -1 for the border's.
     starts : int64 array of shape (T + 1,)
@@ -40,7 +41,7 @@ class Elimination:
         k of each term.
     """
 
-    cross: CrossProducts
+    cross: Errors
     level: np.ndarray
     starts: np.ndarray
     sizes: tuple[int, ...]
@@ -70,7 +71,14 @@ class Elimination:
         """Which border columns each level meets: level * Q + column, in order."""
         row, column = self.cross.row, self.cross.column
         side = self.is_inner[row] & ~self.is_inner[column]
-        return np.unique(self.level[row[side]] * self.cross.size + column[side])
+        keys = np.sort(self.level[row[side]] * self.cross.size + column[side])  # np.unique's hashing takes much longer
+        return keys[np.concatenate([[True], keys[1:] != keys[:-1]])] if len(keys) else keys
+
+    @cached_property
+    def is_valid(self) -> bool:
+        """Whether levels meet through the border alone; a residual that is correlated across levels ties them together."""
+        row, column = self.level[self.cross.row], self.level[self.cross.column]
+        return bool(((row == column) | (row < 0) | (column < 0)).all())
 
     @property
     def cost(self) -> float:
@@ -88,18 +96,19 @@ def one_by_one(term: RandomPart) -> bool:
     return term.kernel is None and not isinstance(term, SmoothTerm)
 
 
-def choose_elimination(model: MixedModel, cross: CrossProducts, term: int | None = None) -> Elimination:
-    """The cheapest elimination, or the one by the levels of ``term``."""
+def choose_elimination(model: MixedModel, cross: Errors, term: int | None = None) -> Elimination:
+    """The cheapest elimination, or the one by the levels of ``term`` where that can be."""
     sizes = tuple(t.structure.size for t in model.terms)
     starts = np.cumsum([0] + [len(t.levels) * k for t, k in zip(model.terms, sizes, strict=True)])
     nothing = Elimination(cross, np.full(cross.size, -1, dtype=np.int64), starts, sizes)
-    if term is not None:
-        return Elimination(cross, _nested(model, nothing, term), starts, sizes)
-    candidates = [u for u, t in enumerate(model.terms) if one_by_one(t)]
+    candidates = [u for u, t in enumerate(model.terms) if one_by_one(t) and term in (u, None)]
     # The finer the grouping, the smaller the border it leaves: those of few levels are seldom worth a look.
     candidates = sorted(candidates, key=lambda u: -len(model.terms[u].levels))[:4]
-    options = [nothing, *(Elimination(cross, _nested(model, nothing, u), starts, sizes) for u in candidates)]
-    return min(options, key=lambda e: e.cost)
+    options = [Elimination(cross, _nested(model, nothing, u), starts, sizes) for u in candidates]
+    valid = [option for option in options if option.is_valid]
+    if term is None or not valid:
+        valid.append(nothing)
+    return min(valid, key=lambda e: e.cost)
 
 
 def _nested(model: MixedModel, plain: Elimination, t: int) -> np.ndarray:
@@ -111,10 +120,11 @@ def _nested(model: MixedModel, plain: Elimination, t: int) -> np.ndarray:
     others = [u for u, term in enumerate(model.terms) if u != t and one_by_one(term)]
     if not others:
         return out
-    first = (cross.column >= own.start) & (cross.column < own.stop) & ((cross.column - own.start) % sizes[t] == 0)
-    row, level = cross.row[first], (cross.column[first] - own.start) // sizes[t]
+    # Of all effects: a level may meet another by its later ones alone, as a genotype does that was seen in one county only.
+    beside = (cross.column >= own.start) & (cross.column < own.stop)
+    row, level = cross.row[beside], (cross.column[beside] - own.start) // sizes[t]
     for u in others:
-        mine = (row >= starts[u]) & (row < starts[u + 1]) & ((row - starts[u]) % sizes[u] == 0)
+        mine = (row >= starts[u]) & (row < starts[u + 1])
         which, met = (row[mine] - starts[u]) // sizes[u], level[mine]
         alone = np.full(len(model.terms[u].levels), -1, dtype=np.int64)
         alone[which] = met

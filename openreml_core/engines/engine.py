@@ -114,6 +114,25 @@ class Engine(Protocol):
     def beta_covariance_derivatives(self, at: Any) -> Tensor:
         """d Cov(b) / d theta, the profiled sigma2 last: (m or m + 1, p, p)."""
 
+    def natural_beta_slopes(self, at: Any) -> Tensor:
+        """d Cov(b) / d nu_k = C X'V^-1 V_k V^-1 X C for all natural parameters nu of V on the scale of the data: (m, p, p).
+
+        Parameters without a derivative there, those at zero, give rows that are no numbers; the same holds below.
+        """
+
+    def expected_information(self, at: Any) -> Tensor:
+        """E[-d2l] = tr(P V_k P V_l) / 2 of the restricted likelihood, for all natural parameters: (m, m)."""
+
+    def beta_covariance_excess(self, at: Any, weights: Tensor) -> Tensor:
+        """What Kenward and Roger add to C, halved, for W (m, m) over all natural parameters: (p, p).
+
+            sum_kl W_kl C (Q_kl - P_k C P_l - R_kl / 4) C
+            P_k = X'V^-1 V_k V^-1 X,   Q_kl = X'V^-1 V_k V^-1 V_l V^-1 X,   R_kl = X'V^-1 V_kl V^-1 X
+
+        Q_kl - P_k C P_l = X'V^-1 V_k P V_l V^-1 X is how it is computed. (Kenward and Roger 1997, Biometrics 53, 983-997.)
+        Where W is zero, a parameter needs no derivative.
+        """
+
     def random_effects(self, at: Any) -> Sequence[RandomEffects]:
         """BLUPs and their covariances, an entry per random term."""
 
@@ -122,3 +141,9 @@ class Engine(Protocol):
 
     def effective_dimensions(self, at: Any) -> Sequence[float]:
         """tr(V_t P) of every random term and part of the residual; with p they add up to n."""
+
+    def prediction_covariance(self, at: Any, fixed: Tensor, random: Sequence[Tensor]) -> Tensor:
+        """Var(x'(b^ - b) + z'(u^ - u)) of c combinations, (c, c), Cov(b^, u^ - u) in it.
+
+        ``fixed`` (c, p) holds their x, ``random`` their z: a (q, k, c) for each random term.
+        """

@@ -9,6 +9,7 @@ from torch import Tensor
 from openreml_core.engines import levels
 from openreml_core.engines.border import SolvedBorder
 from openreml_core.engines.engine import Evaluation
+from openreml_core.engines.errors import SolvedErrors
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,8 +20,8 @@ class Equations:
     ----------
     factors : tuple of Tensor
         L_t.
-    precision : Tensor of shape (S,)
-        1 / sigma2_s of every section.
+    errors : SolvedErrors
+        R, solved.
     n_bb : Tensor of shape (B, B)
     inner : levels.Solved
     border : SolvedBorder
@@ -29,7 +30,7 @@ class Equations:
     """
 
     factors: levels.Factors
-    precision: Tensor
+    errors: SolvedErrors
     n_bb: Tensor
     inner: levels.Solved
     border: SolvedBorder
@@ -47,15 +48,15 @@ class HendersonEvaluation(Evaluation):
         T; b's covariance over sigma2 in the rows and columns of X.
     inner_u, inner_w : Tensor of shape (inner places,)
         u^ and Z'P~y of the inner effects.
-    by_section : tuple of Tensor, (inner places, S), (B, S), (S,)
-        N_s e by place, and e'N_s e, with e = (-u^, -b^, 1): W'R0^-1 and R0^-1 times the residuals of each section.
+    e : Tensor of shape (Q,)
+        (-u^, -b^, 1): W e are the residuals.
     """
 
     equations: Equations
     t: Tensor
     inner_u: Tensor
     inner_w: Tensor
-    by_section: tuple[Tensor, Tensor, Tensor]
+    e: Tensor
 
     @property
     def border_w(self) -> Tensor:

@@ -14,7 +14,7 @@ r being S0's column of y. Of n x n matrices the derivatives need only
     w = Z'P y        = N_zy - N_zz u^ - N_zx b^
     Z'P Z            = N_zz - N_z. M N_.z,   its sum over the levels' own blocks
     f_k'P f_l        = h_k'g_l - g_k'M g_l,  h_k = (K (x) dSigma_k) w,  g = N h
-    tr(P R0_s)       = n_s / sigma2_s - <M, N_s> / sigma2_s^2    for a section s of the residual, R_s = sigma2_s R0_s
+    tr(P R_k)        for the parameters of R: independent_errors.py, block_errors.py
 
 (Bates 2014, computational methods for mixed models; Smith and Graser 1986, J. Dairy Sci. 69, 1156-1165, on absorption.)
 """
@@ -22,6 +22,7 @@ r being S0's column of y. Of n x n matrices the derivatives need only
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -30,13 +31,16 @@ from torch import Tensor
 
 from openreml_core.covariance.cholesky import semidefinite_factor
 from openreml_core.covariance.components import columns
-from openreml_core.engines import levels
+from openreml_core.engines import levels, sensitivity
 from openreml_core.engines.blocked_levels import BlockedLevels
 from openreml_core.engines.border import Border, SolvedBorder, border_target
-from openreml_core.engines.crossproducts import CrossProducts, cross_products
+from openreml_core.engines.crossproducts import CrossProducts
 from openreml_core.engines.elimination import choose_elimination
 from openreml_core.engines.engine import NotPositiveDefinite, RandomEffects
 from openreml_core.engines.equations import Equations, HendersonEvaluation
+from openreml_core.engines.errors import SolvedErrors
+from openreml_core.engines.independent_errors import IndependentErrors, SolvedIndependent
+from openreml_core.engines.layout import errors_of
 from openreml_core.engines.places import Places
 from openreml_core.engines.scalar_levels import ScalarLevels
 from openreml_core.model import MixedModel
@@ -47,74 +51,84 @@ STEP = 1e-4
 
 
 class HendersonEngine:
-    """Evaluate a model with independent residuals through its mixed-model equations.
+    """Evaluate a model through its mixed-model equations.
 
     Parameters
     ----------
     model : MixedModel
-        Its residual is one variance, with weights or without, or one in each of several sections.
     cross : CrossProducts, optional
-        The model's cross-products where they are known already.
+        The cross-products of a model with independent residuals, where they are known already.
     eliminate : int, optional
         The term by whose levels effects are eliminated; the cheapest by default.
+    device : str
+        Where the border is factorised and inverted: ``"cpu"``, or ``"cuda"`` for a GPU.
     """
 
     name = "henderson"
     exact_is_cheap = False
 
-    def __init__(self, model: MixedModel, cross: CrossProducts | None = None, eliminate: int | None = None) -> None:
+    def __init__(
+        self,
+        model: MixedModel,
+        cross: CrossProducts | None = None,
+        eliminate: int | None = None,
+        device: str = "cpu",
+    ) -> None:
         self.model = model
-        self.cross = cross = cross_products(model) if cross is None else cross
-        elimination = choose_elimination(model, cross, eliminate)
+        self.errors = errors = errors_of(model) if cross is None else IndependentErrors(cross)
+        elimination = choose_elimination(model, errors, eliminate)
         self.inner_terms = elimination.inner_terms
-        self.border = Border(model, elimination)
+        self.border = Border(model, elimination, device)
         alone = len(self.inner_terms) == 1 and elimination.sizes[self.inner_terms[0]] == 1
         self.levels: levels.Levels = ScalarLevels(elimination) if alone else BlockedLevels(elimination)
         self.places = Places(model, elimination, self.levels, self.border)
-        row_in, column_in = elimination.is_inner[cross.row], elimination.is_inner[cross.column]
-        dense, self._entries = ~row_in & ~column_in, self.levels.entries
-        # Entries of N by their place in one vector: the levels' entries, then N_bb; mirror images go to the end, unused.
-        target = np.full(len(cross.value), self._entries + self.border.width**2, dtype=np.int64)
-        target[row_in] = self.levels.targets(cross.row[row_in], cross.column[row_in])
-        target[dense] = self._entries + border_target(elimination, cross.row[dense], cross.column[dense])
-        self._target, self._value = target, cross.value
-        #: How often an entry counts in a trace: twice where it stands for its mirror image too.
-        self._twice = np.where(row_in & ~column_in, 2.0, np.where(~row_in & column_in, 0.0, 1.0))
+        row, column = errors.row, errors.column
+        row_in, column_in = elimination.is_inner[row], elimination.is_inner[column]
+        dense, mirrored = ~row_in & ~column_in, ~row_in & column_in
+        # Entries of N by their place in one vector: the levels' entries, then N_bb.
+        self._entries = self.levels.entries
+        place = np.empty(len(row), dtype=np.int64)
+        place[row_in] = self.levels.targets(row[row_in], column[row_in])
+        place[dense] = self._entries + border_target(elimination, row[dense], column[dense])
+        place[mirrored] = self.levels.targets(column[mirrored], row[mirrored])
+        self._place = place
+        #: The same for what is added up: mirror images would count twice and go to the end, unused.
+        self._target = np.where(mirrored, self._entries + self.border.width**2, place)
 
     # -- the equations ------------------------------------------------------------------------------------------
 
-    def _assemble(self, precision: Tensor) -> tuple[levels.Prepared, Tensor]:
-        """N with the sections weighted: within and beside the levels, and in the border."""
-        value = self._value if len(precision) == 1 else self._value * precision.numpy()[self.cross.section]
+    def _assemble(self, values: np.ndarray) -> tuple[levels.Prepared, Tensor]:
+        """N within and beside the levels, and in the border."""
         length = self._entries + self.border.width**2
-        flat = torch.from_numpy(np.bincount(self._target, weights=value, minlength=length + 1))
-        if len(precision) == 1:
-            flat = flat * precision
+        flat = torch.from_numpy(np.bincount(self._target, weights=values, minlength=length + 1))
         n_bb = flat[self._entries : length].reshape(self.border.width, self.border.width)
         return self.levels.prepare(flat[: self._entries]), n_bb
 
     @cached_property
-    def _assembled(self) -> tuple[levels.Prepared, Tensor]:
-        return self._assemble(torch.ones(1, dtype=torch.float64))
+    def _profiled(self) -> tuple[SolvedErrors, levels.Prepared, Tensor]:
+        """R and N where the residual variance is profiled out: the same at every theta."""
+        errors = self.errors.at([torch.ones(1, 1, dtype=torch.float64)])
+        return errors, *self._assemble(errors.values)
 
     def _solve(self, theta: Tensor) -> Equations:
         model = self.model
         relative = model.relative(theta)
         terms, residuals = relative[: len(model.terms)], relative[len(model.terms) :]
-        precision = 1 / torch.stack([s[0, 0] for s in residuals])
-        finite = all(bool(torch.isfinite(s).all()) for s in terms)
-        if not finite or not bool((precision.isfinite() & (precision > 0)).all()):
+        if not all(bool(torch.isfinite(s).all()) for s in relative):
             raise NotPositiveDefinite
         try:
             factors = tuple(semidefinite_factor(s) for s in terms)
         except ValueError:
             raise NotPositiveDefinite from None
-        prepared, n_bb = self._assembled if model.profiled else self._assemble(precision)
+        if model.profiled:
+            errors, prepared, n_bb = self._profiled
+        else:
+            errors = self.errors.at(residuals)
+            prepared, n_bb = self._assemble(errors.values)
         inner = prepared.at(factors)
         border = SolvedBorder(self.border, n_bb - inner.absorbed, factors)
-        log_r = -float((torch.from_numpy(self.cross.counts) * precision.log()).sum()) - self.cross.log_weights
-        log_det = log_r + inner.log_det + border.log_det(with_fixed=model.method == "reml")
-        return Equations(factors, precision, n_bb, inner, border, log_det)
+        log_det = errors.log_det + inner.log_det + border.log_det(with_fixed=model.method == "reml")
+        return Equations(factors, errors, n_bb, inner, border, log_det)
 
     def _likelihood(self, equations: Equations) -> tuple[float, float]:
         df, rss = self.model.degrees_of_freedom, equations.border.rss
@@ -143,8 +157,8 @@ class HendersonEngine:
         for u, term in enumerate(model.terms):
             own = w[u] if term.kernel is None else term.kernel @ w[u]
             pairings.append(0.5 * (w[u].T @ own / sigma2 - traces[u]))
-        by_section = self._by_section(equations, inner_u, inner_w)
-        pairings += self._residual_pairings(equations, sigma2, by_section[2], for_traces, pairings)
+        e = self.places.whole(-inner_u, torch.cat([-border.solution, torch.ones(1, dtype=torch.float64)]))
+        pairings += self._residual_pairings(equations, sigma2, e, for_traces, pairings)
         free = list(zip(model.components, model.split(theta), pairings, strict=False))
         curvature = [c.structure.curvature(part, m) for c, part, m in free]
         random, width = self.border.random, self.border.width
@@ -157,7 +171,7 @@ class HendersonEngine:
             beta=model.least_squares + border.solution[random:],
             beta_covariance=sigma2 * t[random : width - 1, random : width - 1],
             score=model.join([c.structure.gradient(part, m) for c, part, m in free]),
-            information=self._information(theta, sigma2, equations, variates, by_section, (inner_w, border.w)),
+            information=self._information(theta, sigma2, equations, variates, e, (inner_w, border.w)),
             curvature=torch.block_diag(*curvature) if curvature else torch.zeros(0, 0, dtype=theta.dtype),
             pairings=tuple(pairings),
             condition=float(pivots.max() / pivots.min()) ** 2 if len(pivots) else 1.0,
@@ -165,44 +179,45 @@ class HendersonEngine:
             t=t,
             inner_u=inner_u,
             inner_w=inner_w,
-            by_section=by_section,
+            e=e,
         )
 
-    # -- the residual's sections --------------------------------------------------------------------------------
+    # -- the residual -------------------------------------------------------------------------------------------
 
-    def _by_section(self, equations: Equations, inner_u: Tensor, inner_w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        border, precision = equations.border, equations.precision
-        if self.cross.sections == 1:
-            # W'R^-1 (y - Zu^ - Xb^) = W'P~y: w, then zero for X, then y'P~y.
-            total = torch.tensor([border.rss], dtype=torch.float64)
-            over = torch.cat([border.w, torch.zeros(self.model.p, dtype=torch.float64), total])
-            square = border.rss - inner_u @ inner_w - border.solution[: self.border.random] @ border.w
-            return inner_w[:, None] / precision, over[:, None] / precision, square / precision
-        e = self.places.whole(-inner_u, torch.cat([-border.solution, torch.ones(1, dtype=torch.float64)]))
-        times = torch.from_numpy(self.cross.times(e.numpy()))
-        return (*self.places.parted(times), e @ times)
+    @cached_property
+    def _one_variance(self) -> bool:
+        """Whether R is one variance times something known."""
+        return len(self.model.residuals) == 1 and isinstance(self.errors, IndependentErrors)
 
     def _residual_pairings(
-        self, equations: Equations, sigma2: float, squares: Tensor, t: Tensor, pairings: list[Tensor]
+        self, equations: Equations, sigma2: float, e: Tensor, t: Tensor, pairings: list[Tensor]
     ) -> list[Tensor]:
-        """<S, R0_s> of every section."""
-        p = equations.precision
-        if self.cross.sections == 1:
+        """<S, part of R> of every part."""
+        if self._one_variance:
             # <S, V~> = (y'P~y / sigma2 - df) / 2 is shared by the terms and the residual.
             rest = 0.5 * (equations.border.rss / sigma2 - self.model.degrees_of_freedom)
             for m, factor in zip(pairings, equations.factors, strict=True):
                 rest -= float((m * (factor @ factor.T)).sum())
-            return [(rest * p).reshape(1, 1)]
-        trace = self._section_traces(equations, t)
-        return [x.reshape(1, 1) for x in 0.5 * (squares * p.square() / sigma2 - trace)]
+            return [torch.full((1, 1), rest / self._residual_variance(equations), dtype=torch.float64)]
+        traces = equations.errors.traces(self._on_pattern(equations, t))
+        return [(s / sigma2 - trace) / 2 for s, trace in zip(equations.errors.squares(e), traces, strict=True)]
 
-    def _section_traces(self, equations: Equations, t: Tensor) -> Tensor:
-        """tr(P R0_s) of every section, (S,)."""
-        p = equations.precision
-        m = torch.cat([equations.inner.on_pattern(t), t[:-1, :-1].reshape(-1), torch.zeros(1, dtype=torch.float64)])
-        value = self._value * self._twice * m.numpy()[self._target]
-        inside = np.bincount(self.cross.section, weights=value, minlength=self.cross.sections)
-        return torch.from_numpy(self.cross.counts) * p - torch.from_numpy(inside) * p.square()
+    def _residual_variance(self, equations: Equations) -> float:
+        """sigma2 of a residual of one variance, in V~'s units."""
+        return 1 / float(equations.errors.precision[0]) if isinstance(equations.errors, SolvedIndependent) else 1.0
+
+    def _on_pattern(self, equations: Equations, t: Tensor) -> Tensor:
+        """Lambda M Lambda' at N's entries, (nnz,)."""
+        m = torch.cat([equations.inner.on_pattern(t), t[:-1, :-1].reshape(-1)])
+        return m[torch.from_numpy(self._place)]
+
+    def _residual_directions(self, theta: Tensor, natural: bool) -> list[list[Tensor]]:
+        """dSigma for every parameter of every part of R."""
+        parts = self.model.split(theta)[len(self.model.terms) :]
+        if self.model.profiled:
+            return [[torch.ones(1, 1, dtype=torch.float64)]]
+        pairs = [(r.structure, x) for r, x in zip(self.model.residuals, parts, strict=True)]
+        return [list(s.natural_derivatives(x) if natural else s.derivatives(x)) for s, x in pairs]
 
     # -- average information ------------------------------------------------------------------------------------
 
@@ -224,10 +239,16 @@ class HendersonEngine:
                 border_h.append(border)
         return columns(inner_h, self.levels.size), columns(border_h, self.border.width)
 
-    def _times(self, equations: Equations, inner: Tensor, border: Tensor) -> tuple[Tensor, Tensor]:
+    def times(self, equations: Equations, inner: Tensor, border: Tensor) -> tuple[Tensor, Tensor]:
         """N x: x at the inner places (., c) and in the border (B, c)."""
         out_c, out_b = equations.inner.times(inner, border)
         return out_c, equations.n_bb @ border + out_b
+
+    def quadratic(self, equations: Equations, inner: Tensor, border: Tensor) -> Tensor:
+        """g'M g, (c, c): g at the inner places (., c) and in the border (B, c)."""
+        inside, carried = equations.inner.carry(inner)
+        z = equations.border.half_solve(border - carried)
+        return inside + z.T @ z
 
     def _information(
         self,
@@ -235,32 +256,24 @@ class HendersonEngine:
         sigma2: float,
         equations: Equations,
         h: tuple[Tensor, Tensor],
-        by_section: tuple[Tensor, Tensor, Tensor],
+        e: Tensor,
         w: tuple[Tensor, Tensor],
         natural: bool = False,
     ) -> Tensor:
         """f'P~ f / (2 sigma2) for theta, sigma2's row last if it is profiled; for V's natural parameters if ``natural``.
 
-        A direction h has f = Z h; a section has f = R0_s P~y, W'R^-1 f = N_s e / sigma2_s^2.
+        A direction h has f = Z h, W'R^-1 f = N h; a parameter of R has f = R_k P~y.
         """
         model = self.model
-        g = self._times(equations, *h)
+        g = self.times(equations, *h)
         square = h[0].T @ g[0] + h[1].T @ g[1]
         if natural or not model.profiled:
-            p = equations.precision
-            slopes = torch.ones(len(p), dtype=torch.float64)
-            if not natural:
-                parts = model.split(theta)[len(model.terms) :]
-                residuals = zip(model.residuals, parts, strict=True)
-                slopes = torch.stack([d[0, 0] for r, x in residuals for d in r.structure.derivatives(x)])
-            s = [by_section[i] * (slopes * p.square()) for i in (0, 1)]
+            over, own = equations.errors.variates(e, self._residual_directions(theta, natural))
+            s = self.places.parted(over)
             mixed = h[0].T @ s[0] + h[1].T @ s[1]
-            own = torch.diag(by_section[2] * slopes**2 * p**3)
             square = torch.cat([torch.cat([square, mixed], dim=1), torch.cat([mixed.T, own], dim=1)])
             g = (torch.cat([g[0], s[0]], dim=1), torch.cat([g[1], s[1]], dim=1))
-        inside, carried = equations.inner.carry(g[0])
-        z = equations.border.half_solve(g[1] - carried)
-        information = (square - inside - z.T @ z) / (2 * sigma2)
+        information = (square - self.quadratic(equations, *g)) / (2 * sigma2)
         if natural:
             return information / sigma2**2
         if not model.profiled:
@@ -276,7 +289,7 @@ class HendersonEngine:
         """AI for the natural parameters on the scale of the data."""
         w = (at.inner_w, at.border_w)
         h = self._directions(at.theta, at.sigma2, *w, natural=True)
-        return self._information(at.theta, at.sigma2, at.equations, h, at.by_section, w, natural=True)
+        return self._information(at.theta, at.sigma2, at.equations, h, at.e, w, natural=True)
 
     def observed_information(self, at: HendersonEvaluation) -> Tensor:
         """-d2l for theta, by central differences of the analytic score; sigma2's row exact.
@@ -299,7 +312,7 @@ class HendersonEngine:
         whole[:m, :m] = profile + torch.outer(whole[:m, m], whole[:m, m]) / whole[m, m]
         return whole
 
-    def _beta_columns(self, at: HendersonEvaluation) -> tuple[Tensor, Tensor]:
+    def beta_columns(self, at: HendersonEvaluation) -> tuple[Tensor, Tensor]:
         """Columns (., p) of Lambda M Lambda' for b, at the inner places and in the border (y's row zero)."""
         border = at.t[:-1, self.border.random : self.border.width - 1]
         return at.equations.inner.back(border), border
@@ -307,8 +320,8 @@ class HendersonEngine:
     def beta_covariance_derivatives(self, at: HendersonEvaluation) -> Tensor:
         """dC / d theta_k = H'(K (x) dSigma_k) H, H = Z'V~^-1 X C; for a section x'N_s x / sigma2_s^2, x b's columns of M."""
         model, parts = self.model, self.model.split(at.theta)
-        x_c, x_b = self._beta_columns(at)
-        h = self.places.by_level(*self._times(at.equations, x_c, x_b))
+        x_c, x_b = self.beta_columns(at)
+        h = self.places.by_level(*self.times(at.equations, x_c, x_b))
         out = []
         for u, (term, part) in enumerate(zip(model.terms, parts, strict=False)):
             own = h[u] if term.kernel is None else torch.einsum("qj,jkp->qkp", term.kernel, h[u])
@@ -316,12 +329,21 @@ class HendersonEngine:
         if model.profiled:
             out.append(at.beta_covariance / at.sigma2)
             return torch.stack(out)
-        x = self.places.whole(x_c, x_b).numpy()
-        precision = at.equations.precision
-        for s, (residual, part) in enumerate(zip(model.residuals, parts[len(model.terms) :], strict=True)):
-            inside = torch.from_numpy(x.T @ (self.cross.by_section[s] @ x)) * precision[s] ** 2
-            out += [d[0, 0] * inside for d in residual.structure.derivatives(part)]
+        x = self.places.whole(x_c, x_b)
+        out += at.equations.errors.sandwiches(x, self._residual_directions(at.theta, natural=False))
         return torch.stack(out)
+
+    def natural_beta_slopes(self, at: HendersonEvaluation) -> Tensor:
+        """dC / d nu_k for the natural parameters."""
+        return sensitivity.beta_slopes(self, at)
+
+    def expected_information(self, at: HendersonEvaluation) -> Tensor:
+        """tr(P V_k P V_l) / 2, by dense matrices of all equations."""
+        return sensitivity.expected_information(self, at)
+
+    def beta_covariance_excess(self, at: HendersonEvaluation, weights: Tensor) -> Tensor:
+        """sum_kl W_kl C (Q_kl - P_k C P_l - R_kl / 4) C."""
+        return sensitivity.beta_excess(self, at, weights)
 
     def random_effects(self, at: HendersonEvaluation) -> tuple[RandomEffects, ...]:
         """u^ = Lambda s^; Var[u^ - u] = sigma2 Lambda M Lambda' by level, and the same without X for Var[u | y]."""
@@ -347,9 +369,11 @@ class HendersonEngine:
         equations = at.equations
         traces = equations.inner.traces(at.t) | equations.border.traces(at.t, known_fixed=False)
         out = [float((traces[u] * (f @ f.T)).sum()) for u, f in enumerate(equations.factors)]
-        if self.cross.sections == 1:
+        if self._one_variance:
             return (*out, self.model.n - self.model.p - sum(out))
-        return (*out, *(self._section_traces(equations, at.t) / equations.precision).tolist())
+        sigmas = self.model.relative(at.theta)[len(out) :]
+        pairs = zip(equations.errors.traces(self._on_pattern(equations, at.t)), sigmas, strict=True)
+        return (*out, *(float((m * sigma).sum()) for m, sigma in pairs))
 
     def random_fit(self, at: HendersonEvaluation) -> Tensor:
         """sum_t Z_t u^_t, (n,)."""
@@ -359,3 +383,14 @@ class HendersonEngine:
         ):
             out += term.spread(u[:, :, None])[:, 0]
         return out
+
+    def prediction_covariance(self, at: HendersonEvaluation, fixed: Tensor, random: Sequence[Tensor]) -> Tensor:
+        """l'M l in u's scale: v'v + d'T d,  v = F^-1 Lambda'l_c of the inner effects,  d = l_b - Y'v of the border."""
+        inner = torch.zeros(self.levels.size, len(fixed), dtype=torch.float64)
+        border = torch.zeros(self.border.width, len(fixed), dtype=torch.float64)
+        border[self.border.random : self.border.width - 1] = fixed.T
+        for u, z in enumerate(random):
+            (inner if u in self.inner_terms else border)[self.places.of_term[u]] = z
+        square, carried = at.equations.inner.carry(inner)
+        d = border - carried
+        return at.sigma2 * (square + d.T @ at.t[:-1, :-1] @ d)

@@ -12,12 +12,14 @@ No ridge is ever added: a V~ that is not positive definite is an error, and the 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from openreml_core.engines.engine import Evaluation, NotPositiveDefinite, RandomEffects
+from openreml_core.engines.second_order import natural_bends, natural_slopes, roots
 from openreml_core.model import MixedModel
 
 LOG_2PI = math.log(2 * math.pi)
@@ -48,12 +50,14 @@ class MarginalEngine:
     Parameters
     ----------
     model : MixedModel
+    device : str
+        Where V is factorised and inverted: ``"cpu"``, or ``"cuda"`` for a GPU. What an evaluation keeps is on the CPU.
     """
 
     name = "marginal"
 
-    def __init__(self, model: MixedModel) -> None:
-        self.model = model
+    def __init__(self, model: MixedModel, device: str = "cpu") -> None:
+        self.model, self.device = model, device
         self.exact_is_cheap = model.n <= SMALL
 
     # -- the likelihood -----------------------------------------------------------------------------------------
@@ -61,10 +65,11 @@ class MarginalEngine:
     def _factorise(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """F, Q, U, y* - QQ'y* and Q'y* at theta."""
         model = self.model
-        factor, failed = torch.linalg.cholesky_ex(model.covariance(theta))
+        factor, failed = torch.linalg.cholesky_ex(model.covariance(theta).to(self.device))
         if int(failed) or not bool(torch.isfinite(factor.diagonal()).all()):
             raise NotPositiveDefinite
-        whitened = torch.linalg.solve_triangular(factor, torch.column_stack([model.X, model.centred]), upper=False)
+        right = torch.column_stack([model.X, model.centred]).to(self.device)
+        whitened = torch.linalg.solve_triangular(factor, right, upper=False)
         q, u = torch.linalg.qr(whitened[:, :-1])
         fitted = q.T @ whitened[:, -1]
         return factor, q, u, whitened[:, -1] - q @ fitted, fitted
@@ -91,7 +96,7 @@ class MarginalEngine:
         model = self.model
         factor, q, u, rest, fitted = self._factorise(theta)
         criterion, sigma2 = self._likelihood(factor, u, rest)
-        u_inverse = torch.linalg.solve_triangular(u, torch.eye(model.p, dtype=u.dtype), upper=True)
+        u_inverse = torch.linalg.solve_triangular(u, torch.eye(model.p, dtype=u.dtype, device=u.device), upper=True)
         t = torch.linalg.solve_triangular(factor.T, q, upper=True)
         py = torch.linalg.solve_triangular(factor.T, rest[:, None], upper=True)[:, 0]
         v_inverse = torch.cholesky_inverse(factor)
@@ -100,6 +105,7 @@ class MarginalEngine:
         if model.method == "reml":
             s += t @ t.T
         s *= 0.5
+        s, t, py, v_inverse, u_inverse, fitted = (x.to("cpu") for x in (s, t, py, v_inverse, u_inverse, fitted))
         pairings = tuple(c.pair(s) for c in model.all_components)
 
         # The residual's pairing is left over where its variance is profiled out.
@@ -184,10 +190,50 @@ class MarginalEngine:
 
     def beta_covariance_derivatives(self, at: DenseEvaluation) -> Tensor:
         """dC / d theta_k = C X'V^-1 V_k V^-1 X C, for C = (X'V^-1 X)^-1."""
-        model = self.model
-        # V^-1 X C on the scale of y: sigma2 cancels in it.
-        weights = at.v_inverse @ model.X @ (at.beta_covariance / at.sigma2)
+        weights = self._weights_of_beta(at)
         return torch.stack([at.sigma2 * weights.T @ w for w in self._derivative_times(at, weights)])
+
+    def natural_beta_slopes(self, at: DenseEvaluation) -> Tensor:
+        """Y'V_k Y, Y = V^-1 X C, for the natural parameters."""
+        y = self._weights_of_beta(at)
+        slopes = natural_slopes(self.model, at.theta, at.sigma2)
+        return torch.stack([y.T @ c.apply(d, y) for c, own in slopes for d in own])
+
+    def beta_covariance_excess(self, at: DenseEvaluation, weights: Tensor) -> Tensor:
+        """sum_kl W_kl (Y'V_k P V_l Y - Y'V_kl Y / 4)."""
+        y = self._weights_of_beta(at)
+        active, sizes, vectors = roots(weights)
+        slopes = [(c, d) for c, own in natural_slopes(self.model, at.theta, at.sigma2) for d in own]
+        out = torch.zeros(self.model.p, self.model.p, dtype=y.dtype)
+        if len(active):
+            variates = torch.stack([slopes[k][0].apply(slopes[k][1], y) for k in active.tolist()], dim=2)  # (n, p, a)
+            for size, vector in zip(sizes, vectors.T, strict=True):
+                f = variates @ vector
+                out += size * f.T @ at.project(f) / at.sigma2
+        for c, bent in natural_bends(self.model, at.theta, at.sigma2, weights):
+            out -= y.T @ c.apply(bent, y) / 4
+        return out
+
+    def expected_information(self, at: DenseEvaluation) -> Tensor:
+        """tr(P V_k P V_l) / 2 within the components' frames, as in ``observed_information``."""
+        components = natural_slopes(self.model, at.theta, at.sigma2)
+        inner, rows = at.projection, []
+        for place, (component, slopes) in enumerate(components):
+            framed = component.frame(inner)
+            across = [other.frame(framed.T) for other, _ in components[: place + 1]]
+            for d in slopes:
+                row = []
+                for b, (other, others) in zip(across, components, strict=False):
+                    paired = other.pair_frame(b @ component.inner(d, b.T))
+                    row += [(paired * e).sum() for e in others]
+                rows.append(torch.stack(row))
+        size = len(rows)
+        lower = torch.stack([torch.nn.functional.pad(row, (0, size - len(row))) for row in rows]).tril()
+        return (lower + lower.tril(-1).T) / (2 * at.sigma2**2)
+
+    def _weights_of_beta(self, at: DenseEvaluation) -> Tensor:
+        """Y = V^-1 X C on the scale of y, (n, p): b^ = Y'y."""
+        return at.v_inverse @ self.model.X @ (at.beta_covariance / at.sigma2)
 
     def random_effects(self, at: DenseEvaluation) -> tuple[RandomEffects, ...]:
         """u^ = G Z'P y; Var[u | y] = G - G Z'V^-1 Z G; Var[u^ - u] = G - G Z'P Z G, block by block of the levels."""
@@ -218,3 +264,22 @@ class MarginalEngine:
         """tr(V_t P): sigma2 in V_t and 1 / sigma2 in P cancel."""
         p, parts = at.projection, zip(self.model.all_components, self.model.relative(at.theta), strict=True)
         return tuple(float((component.pair(p) * sigma).sum()) for component, sigma in parts)
+
+    def prediction_covariance(self, at: DenseEvaluation, fixed: Tensor, random: Sequence[Tensor]) -> Tensor:
+        """z'Gz - k'V^-1 k + d'Cd,  k = ZGz the covariance with the rows,  d = x - X'V^-1 k,  C = Cov(b^)."""
+        model, c = self.model, len(fixed)
+        k, prior = torch.zeros(model.n, c, dtype=fixed.dtype), torch.zeros(c, c, dtype=fixed.dtype)
+        for term, part, z in zip(model.terms, model.split(at.theta), random, strict=False):
+            gz = torch.einsum("ab,qbc->qac", term.structure.matrix(part), z)
+            if term.kernel is not None:
+                gz = torch.einsum("qj,jac->qac", term.kernel, gz)
+            prior += z.reshape(-1, c).T @ gz.reshape(-1, c)
+            k += term.spread(gz)
+        weighed = at.v_inverse @ k
+        d = fixed.T - model.X.T @ weighed
+        return at.sigma2 * (prior - k.T @ weighed) + d.T @ at.beta_covariance @ d
+
+
+def dense_bytes(model: MixedModel) -> int:
+    """Memory of one evaluation: V, its factor and inverse, S, the terms' masks, and room for products, n x n each."""
+    return 8 * model.n**2 * (8 + 2 * len(model.terms))

@@ -157,6 +157,8 @@ class PlotAccessor:
 
     def _levels(self, term: str) -> pd.Series | None:
         """The level of a term at each row, where its columns are in the data."""
+        if not getattr(self._fit, "has_rows", True):
+            return None
         columns = self._fit.data.columns
         for name in (term, re.sub(r"\.\d+$", "", term)):
             if name in columns or all(part in columns for part in name.split(":")):

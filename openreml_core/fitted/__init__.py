@@ -5,5 +5,6 @@ from __future__ import annotations
 from openreml_core.fitted.again import Again
 from openreml_core.fitted.mixed import MixedModelFit
 from openreml_core.fitted.specification import Specification
+from openreml_core.fitted.without_rows import FitWithoutRows
 
-__all__ = ["Again", "MixedModelFit", "Specification"]
+__all__ = ["Again", "FitWithoutRows", "MixedModelFit", "Specification"]

@@ -55,6 +55,9 @@ class FittedModel:
         How the model is fitted again, changed.
     """
 
+    #: Whether the rows that were fitted are at hand.
+    has_rows = True
+
     def __init__(
         self,
         specification: Specification,
@@ -211,8 +214,8 @@ class FittedModel:
 
         Parameters
         ----------
-        ddf : {"satterthwaite", "residual", "normal"}
-            Denominator degrees of freedom.
+        ddf : {"satterthwaite", "kenward-roger", "residual", "normal"}
+            Denominator degrees of freedom. Kenward-Roger adjusts the standard errors too.
         level : float
             Coverage of the intervals.
 
@@ -274,7 +277,8 @@ class FittedModel:
         Returns
         -------
         DataFrame
-            level, effect, blup, std_error, lower, upper, reliability.
+            level, effect, blup, std_error, lower, upper; reliability 1 - pev / Var(u), accuracy its root, pev the prediction
+            error variance Var(u^ - u).
         """
         position = self._position(term)
         sigma = self.variance_matrix(self.random_terms[position]).to_numpy()

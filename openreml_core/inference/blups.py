@@ -2,9 +2,10 @@
 
     u^ = G Z'P y,   Var[u | y] = G - G Z'V^-1 Z G,   Var[u^ - u] = G - G Z'P Z G
 
-The interval and ``std_error`` are conditional on b (lme4's conditional variance); ``reliability`` is
-1 - Var[u^ - u] / Var[u], b's uncertainty in it (Mrode 2014, Linear Models for the Prediction of Animal Breeding Values).
-Var[u_j] is K_jj Sigma for level j, K_jj = 1 + F_j by pedigree.
+The interval and ``std_error`` are conditional on b (lme4's conditional variance). ``pev`` is the prediction error variance
+Var[u^ - u], b's uncertainty in it; ``reliability`` is 1 - Var[u^ - u] / Var[u], and ``accuracy`` its root, the correlation of u^
+with u (Mrode 2014, Linear Models for the Prediction of Animal Breeding Values). Var[u_j] is K_jj Sigma for level j, K_jj =
+1 + F_j by pedigree.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def blup_frame(
     variance: np.ndarray,
     level: float,
 ) -> pd.DataFrame:
-    """A row per effect (m,): u^, sqrt Var[u | y], the interval and 1 - Var[u^ - u] / Var[u]."""
+    """A row per effect (m,): u^, sqrt Var[u | y], the interval, 1 - Var[u^ - u] / Var[u] and its root, Var[u^ - u]."""
     spread = np.sqrt(np.clip(conditional, 0.0, None))
     with np.errstate(divide="ignore", invalid="ignore"):
         reliability = np.where(variance > 0, np.clip(1 - prediction / variance, 0.0, 1.0), 0.0)
@@ -68,5 +69,7 @@ def blup_frame(
             "lower": blup - half,
             "upper": blup + half,
             "reliability": reliability,
+            "accuracy": np.sqrt(reliability),
+            "pev": np.clip(prediction, 0.0, None),
         }
     )

@@ -48,9 +48,40 @@ class NaturalEstimates:
     bounds: tuple[str, ...]
 
 
-def natural_estimates(estimates: Estimates) -> NaturalEstimates:
-    """Read the natural parameters and their covariance off the estimates."""
-    engine, at, model = estimates.engine, estimates.at, estimates.engine.model
+@dataclass(frozen=True, eq=False)
+class NaturalMoves:
+    """How the natural parameters move with those that were estimated of themselves.
+
+    Attributes
+    ----------
+    bounds : list of str
+        A mark for each, empty or in words.
+    free, inside : array of shape (m,), bool
+        Which were estimated of themselves; which of these lie where they have a standard error.
+    source, ratio : array of shape (m,)
+        What each follows, and its ratio to that.
+    directions : array of shape (m, m)
+        d nu_k / d nu_l, zero for all that is held or on a boundary.
+    """
+
+    bounds: list[str]
+    free: np.ndarray
+    inside: np.ndarray
+    source: np.ndarray
+    ratio: np.ndarray
+    directions: np.ndarray
+
+    def inverse(self, information: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Inverse of the information (m, m) for those inside, NaN elsewhere; and which the data say nothing about."""
+        # What does not count may have no derivative there.
+        counts = self.inside[self.source]
+        information = np.where(counts & counts[:, None], information, 0.0)
+        return _inverse(self.directions.T @ information @ self.directions, self.inside)
+
+
+def natural_moves(estimates: Estimates) -> NaturalMoves:
+    """What bounds, ties and held values leave of the natural parameters."""
+    at, model = estimates.at, estimates.engine.model
     bounds: list[str] = []
     for component, part in zip(model.components, model.split(at.theta), strict=True):
         bounds += component.structure.boundary(part, component.scale * model.unit)
@@ -64,16 +95,25 @@ def natural_estimates(estimates: Estimates) -> NaturalEstimates:
     inside = free & ~np.isin(np.arange(len(source)), list(out))
     followed = np.where(inside[source], ratio, 0.0)
     moves = np.where(source[:, None] == np.arange(len(source)), followed[:, None], 0.0)
-    # What does not count may have no derivative there.
-    information = np.where(inside[source] & inside[source][:, None], engine.natural_information(at).numpy(), 0.0)
-    covariance, unknown = _inverse(moves.T @ information @ moves, inside)
+    return NaturalMoves(bounds, free, inside, source, ratio, moves)
+
+
+def natural_estimates(estimates: Estimates) -> NaturalEstimates:
+    """Read the natural parameters and their covariance off the estimates."""
+    engine, at, model = estimates.engine, estimates.at, estimates.engine.model
+    moves = natural_moves(estimates)
+    bounds, source, ratio = moves.bounds, moves.source, moves.ratio
+    covariance, unknown = moves.inverse(engine.natural_information(at).numpy())
     covariance = np.outer(ratio, ratio) * covariance[np.ix_(source, source)]
     values = model.natural_values(at.theta, at.sigma2).numpy()
+    for k in range(len(bounds)):
+        if source[k] != k and bounds[k] and not bounds[source[k]]:
+            bounds[source[k]] = bounds[k]  # a bound that the one who follows has met holds the leader
     for k in range(len(bounds)):
         if source[k] != k:
             times = "" if np.isclose(ratio[k], 1.0) else f"{ratio[k]:.6g} * "
             bounds[k] = f"tied to {times}{model.parameter_names[source[k]]}"
-        elif not free[k]:
+        elif not moves.free[k]:
             bounds[k] = "held"
         elif unknown[k]:
             bounds[k] = UNKNOWN

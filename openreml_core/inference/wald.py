@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from openreml_core.inference.coefficients import degrees_of_freedom
 from openreml_core.inference.components import NaturalEstimates
+from openreml_core.inference.contrasts import contrasts
 from openreml_core.inference.quantities import SD, Quantity
 from openreml_core.reml import Estimates
 
@@ -29,13 +29,13 @@ def wald_intervals(
 ) -> np.ndarray:
     """Lower and upper bounds, (quantities, 2); NaN for what has no standard error."""
     at = estimates.at
-    beta, error = at.beta.numpy(), at.beta_covariance.diagonal().sqrt().numpy()
-    df = degrees_of_freedom(estimates, np.eye(len(beta)), ddf)
+    beta = at.beta.numpy()
+    fixed = contrasts(estimates, np.eye(len(beta)), ddf)
     z = float(stats.norm.ppf(0.5 + level / 2))
     out = np.full((len(taken), 2), np.nan)
     for i, q in enumerate(taken):
         if q.is_fixed:
-            half = stats.t.ppf(0.5 + level / 2, df[q.place]) * error[q.place]
+            half = stats.t.ppf(0.5 + level / 2, fixed.df[q.place]) * fixed.std_error[q.place]
             out[i] = beta[q.place] - half, beta[q.place] + half
         else:
             value, se = float(q.of(natural.values, beta)), standard_error(q, natural)

@@ -34,6 +34,9 @@ TRUST = (0.25, 3.0)
 PATIENCE, LONG_PATIENCE = 10, 30
 #: Rejected steps in a row after which costly second derivatives are worth their price.
 STUBBORN = 3
+#: Log-likelihood that a step promises at most where the search is near enough to learn from it, and how far from the
+#: promise it must have been to be worth it.
+NEAR, OFF = 0.1, 0.05
 #: A region this small means that rounding decides about steps.
 SMALLEST = 1e-10
 
@@ -88,6 +91,7 @@ class Search:
     target: float = np.inf  # a criterion to be undercut: the search is given up where steps no longer promise that
     radius: float = 1.0
     newton: bool = False
+    missing: Array | None = None  # what the steps so far say that H lacks, (f, f)
     rejected: int = 0  # steps in a row
     quiet: int = 0  # steps in a row that changed nothing beyond rounding
     rows: list[TraceRow] = field(default_factory=list)
@@ -189,16 +193,38 @@ class Search:
             self.radius = next_radius(self.radius, -1.0, length)
             self.record(at, REJECTED, 0.0, ratio, why=why)
             self.rejected += 1
+            self.missing = None
             self.newton = self.newton or self.engine.exact_is_cheap or self.rejected >= STUBBORN
             return at
         self.rejected = 0
-        if not em_now:
+        if em_now or not proposal.inside or proposal.gain > NEAR or not 0.5 < ratio < 2:
+            self.missing = None
+        elif abs(ratio - 1) > OFF:
+            self._learn(at, trial)
             self.radius = next_radius(self.radius, ratio, length)
             if promised > noise and not TRUST[0] <= ratio <= TRUST[1] and self.engine.exact_is_cheap:
                 self.newton = True
         self.quiet = self.quiet + 1 if abs(change) <= noise and promised <= 10 * noise else 0
         self.record(trial, kind, change, ratio if not em_now else float("nan"))
         return trial
+
+    def _learn(self, before: Evaluation, after: Evaluation) -> None:
+        """What H lacked over the last step, by the symmetric rank-one formula: with s the step, z the score's fall less H s,
+
+            missing <- missing + r r' / r's,   r = z - missing s
+
+        so that where average information converges linearly the search does not (Dennis, Gay and Welsch 1981, ACM Trans.
+        Math. Software 7, 348-368, for least squares).
+        """
+        if self.newton:
+            return
+        step = (after.theta - before.theta).numpy()[self.free]
+        fall = self.score(before) - self.score(after)
+        missing = np.zeros((len(step), len(step))) if self.missing is None else self.missing
+        r = fall - self._average(after) @ step - missing @ step
+        weight, size = float(r @ step), self.size(after.theta)
+        if abs(weight) > 1e-6 * float(np.linalg.norm(r * size) * np.linalg.norm(step / size)):
+            self.missing = missing + np.outer(r, r) / weight
 
     # -- what a step needs --------------------------------------------------------------------------------------
 
@@ -222,18 +248,22 @@ class Search:
         return float(np.abs(score * self.size(at.theta))[~held].max(initial=0.0))
 
     def hessian(self, at: Evaluation) -> Array:
-        """T'H T (f, f) with H = AI - w C, or the exact -d2l once the search has turned to Newton; sigma2 eliminated."""
-        model = self.engine.model
-        m = model.n_theta
+        """T'H T (f, f): AI - w C and what it was seen to lack, or the exact -d2l once the search has turned to Newton."""
         if self.newton:
-            information = self.engine.observed_information(at).numpy()
-            h = information[:m, :m]
-        else:
-            information = at.information.numpy()
-            weights = [[c.structure.curvature_weight] * c.structure.n_parameters for c in model.components]
-            w = np.concatenate(weights or [[]])
-            h = information[:m, :m] - np.sqrt(np.outer(w, w)) * at.curvature.numpy()
-        if model.profiled:
+            return self._moving(self.engine.observed_information(at).numpy(), 0.0)
+        return self._average(at) if self.missing is None else self._average(at) + self.missing
+
+    def _average(self, at: Evaluation) -> Array:
+        """T'(AI - w C) T, (f, f)."""
+        weights = [[c.structure.curvature_weight] * c.structure.n_parameters for c in self.engine.model.components]
+        w = np.concatenate(weights or [[]])
+        return self._moving(at.information.numpy(), np.sqrt(np.outer(w, w)) * at.curvature.numpy())
+
+    def _moving(self, information: Array, less: Array | float) -> Array:
+        """T'(I - less) T, the profiled sigma2 eliminated from I."""
+        m = self.engine.model.n_theta
+        h = information[:m, :m] - less
+        if self.engine.model.profiled:
             h = h - np.outer(information[:m, m], information[:m, m]) / information[m, m]
         return self.directions.T @ (0.5 * (h + h.T)) @ self.directions
 

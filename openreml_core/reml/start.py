@@ -81,9 +81,15 @@ def start_theta(model: MixedModel, start: Mapping[str, Any] | None, held: Mappin
     low, high = (b.numpy() for b in model.bounds)
     kept = theta.numpy().copy()
     least, most = ties.bounds(low, high, free)
+    moving = kept[free]
+    # Where a tie leaves less room than the default start takes, start in the middle of it rather than on its edge.
+    beyond = (moving <= least) | (moving >= most)
+    narrowed = beyond & ((least > low[free]) | (most < high[free]))
+    kept[free] = np.where(narrowed & (least < 0) & (most > 0), np.where(moving > 0, most, least) / 2, moving)
     kept[free] = np.clip(kept[free], least, most)
     theta = ties.follow(torch.from_numpy(kept))
-    for k in np.flatnonzero(ties.tied & ~((low <= theta.numpy()) & (theta.numpy() <= high))):
+    room = 1e-9 * np.maximum(1.0, np.abs(theta.numpy()))
+    for k in np.flatnonzero(ties.tied & ~((low - room <= theta.numpy()) & (theta.numpy() <= high + room))):
         raise ModelError(
             f"*{model.parameter_names[k]}* is tied to a value at which it would be out of bounds.",
             hint="Give another ratio, or hold the other parameter at another value.",

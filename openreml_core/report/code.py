@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from openreml_core.design.columns import as_factor
+from openreml_core.design.contrasts import Contrast, contrast_matrix
 from openreml_core.errors import ModelError
 from openreml_core.notation import parse_residual
 
@@ -54,7 +56,8 @@ def _python(fit: Any) -> str:
     }
     given = "".join(f",\n    {name}={value!r}" for name, (value, default) in options.items() if value != default)
     factors = _factors(fit)
-    lines = ["import openreml_core as reml", "", 'data = reml.read_table("data.csv")']
+    rows = 'reml.read_table("data.csv")' if fit.has_rows else '"part-*.parquet"'
+    lines = ["import openreml_core as reml", "", f"data = {rows}"]
     lines += [f"data[{name!r}] = data[{name!r}].astype(str).astype('category')" for name in factors]
     lines += [f"fit = reml.fit(\n    {spec.formula!r},\n    data{given},\n)", "print(fit)"]
     return "\n".join(lines) + "\n"
@@ -81,10 +84,37 @@ def _lme4(fit: Any) -> str:
     extra = ", REML = FALSE" if spec.method == "ml" else ""
     extra += f", weights = `{spec.weights}`" if spec.weights else ""
     extra += f", offset = `{spec.offset}`" if spec.offset else ""
+    extra += _r_contrasts(fit, words)
     lines = ["library(lme4)", "", 'data <- read.csv("data.csv", check.names = FALSE)']
     lines += [f"data[[{_quoted(name)}]] <- factor(data[[{_quoted(name)}]])" for name in _factors(fit, groups=True)]
     lines += [f"fit <- lmer({text}, data{extra})", "summary(fit)"]
     return "\n".join(lines) + "\n"
+
+
+def _r_contrasts(fit: Any, words: dict[str, str]) -> str:
+    """``, contrasts = list(...)`` for the factors whose coding is not R's default."""
+    coding = fit.design.coding
+    entries = []
+    for variable in coding.variables.values():
+        name = variable.expression.names[0]
+        contrast = coding.contrasts.get(name) if len(variable.expression.names) == 1 else None
+        if contrast is None or contrast == Contrast():
+            continue
+        text = variable.expression.text.strip("`")
+        for ours, theirs in words.items():
+            text = text.replace(ours, theirs)
+        entries.append(f"`{text}` = {_r_contrast(contrast, as_factor(fit.data[name]).levels, name)}")
+    return f", contrasts = list({', '.join(entries)})" if entries else ""
+
+
+def _r_contrast(contrast: Contrast, levels: tuple[str, ...], name: str) -> str:
+    named = {"sum": "contr.sum", "helmert": "contr.helmert", "sas": "contr.SAS", "poly": "contr.poly"}
+    if contrast.kind in named and contrast.scores is None:
+        return f'"{named[contrast.kind]}"'
+    matrix, columns = contrast_matrix(contrast, levels, name)
+    numbers = ", ".join(f"{x:.12g}" for x in matrix.T.reshape(-1))
+    titles = ", ".join(_quoted(c) for c in columns)
+    return f"matrix(c({numbers}), nrow = {len(levels)}, dimnames = list(NULL, c({titles})))"
 
 
 def _known_groups(fit: Any) -> list[str]:
@@ -95,6 +125,8 @@ def _known_groups(fit: Any) -> list[str]:
 
 def _factors(fit: Any, groups: bool = False) -> list[str]:
     """Columns used as factors though a file would show numbers; with ``groups`` all that are factors."""
+    if not fit.has_rows:
+        return []
     frame = fit.data
     out = []
     for name in frame.columns:

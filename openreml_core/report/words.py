@@ -56,6 +56,11 @@ def boundary_sentences(components: pd.DataFrame) -> tuple[str, ...]:
                 f"The correlation of {row.name1} and {row.name2} over {row.group} is estimated at its bound, {sign}: "
                 "the data cannot tell the two effects apart. Written with ||, the term has no correlation to estimate."
             )
+        elif row.kind != "range" and row.bound == "at its bound":
+            out.append(
+                f"The {row.kind} {row.name1} of {row.group} is estimated at the end of its range, {row.estimate:.4g}: "
+                "the likelihood rises towards it. Its standard error is unknown; a simpler structure may do as well."
+            )
     return tuple(out)
 
 

@@ -3,6 +3,8 @@
 fit.json              version, specification, estimates, trace
 rows.parquet          the rows that were used, the columns that the model names
 relationship0.parquet a known relationship matrix: labels, then the columns of the matrix
+products.parquet      of a fit whose rows stayed in files: the cross-products; rows.parquet is then an example of a few rows
+levels0.parquet       and the combinations of levels of a grouping by several columns
 """
 
 from openreml_core.storage.archive import SavedFit, check_target, name_of, read, write

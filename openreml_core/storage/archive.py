@@ -6,7 +6,7 @@ import io
 import json
 import os
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,11 @@ import pandas as pd
 from openreml_core.errors import DataError
 from openreml_core.storage.record import Damaged, check_record, record_of, relationships_of, stored_rows
 from openreml_core.storage.rows import restored, storable, with_plain_index
+from openreml_core.streaming import record_of as record_of_reading
 
-FORMAT, VERSION = "openreml-fit", 1
+FORMAT, VERSION = "openreml-fit", 2
+#: The version that reads a fit with its rows.
+WITH_ROWS = 1
 _AGAIN = "Fit the model again and save it."
 
 
@@ -32,11 +35,14 @@ class SavedFit:
     rows : DataFrame
     relationships : dict of str to (labels, matrix)
         Known covariance of a grouping factor's levels, float64 (q, q).
+    tables : dict of str to DataFrame
+        Cross-products and levels of a fit without rows, whose ``rows`` are an example only.
     """
 
     record: dict[str, Any]
     rows: pd.DataFrame
     relationships: dict[str, tuple[tuple[str, ...], np.ndarray]]
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def name_of(path: Any) -> str:
@@ -86,12 +92,15 @@ def write(path: Any, fit: Any) -> None:
         The path cannot be written to, or a column holds what no file can.
     """
     check_target(path)
-    rows, factors = storable(stored_rows(fit))
+    reading = getattr(fit, "reading", None)
+    rows, factors = storable(stored_rows(fit) if reading is None else reading.census.example)
+    portions, tables = (None, {}) if reading is None else record_of_reading(reading)
     relationships = relationships_of(fit)
     record = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": WITH_ROWS if reading is None else VERSION,
         **record_of(fit),
+        **({} if portions is None else {"portions": portions, "tables": list(tables)}),
         "factors": factors,
         "relationships": list(relationships),
     }
@@ -102,6 +111,8 @@ def write(path: Any, fit: Any) -> None:
         archive.writestr("rows.parquet", _rows_parquet(rows))
         for place, (labels, matrix) in enumerate(relationships.values()):
             archive.writestr(f"relationship{place}.parquet", _matrix_parquet(labels, matrix))
+        for name, table in tables.items():
+            archive.writestr(f"{name}.parquet", _parquet(table))
     try:
         if hasattr(path, "write"):
             path.write(packed.getvalue())
@@ -132,6 +143,9 @@ def read(path: Any) -> SavedFit:
                 name: _matrix(pd.read_parquet(io.BytesIO(archive.read(f"relationship{place}.parquet"))))
                 for place, name in enumerate(record["relationships"])
             }
+            tables = {
+                name: pd.read_parquet(io.BytesIO(archive.read(f"{name}.parquet"))) for name in record.get("tables", ())
+            }
     except DataError:
         raise
     except FileNotFoundError:
@@ -143,7 +157,7 @@ def read(path: Any) -> SavedFit:
             f"{name_of(path)} is not a saved fit, or is damaged ({type(error).__name__}).",
             hint="Choose a file that fit.save wrote.",
         ) from None
-    return SavedFit(record, rows, relationships)
+    return SavedFit(record, rows, relationships, tables)
 
 
 def _check_origin(path: Any, record: Any) -> None:

@@ -99,7 +99,7 @@ def _check_specification(found: Any) -> None:
         elif name in _OPTIONAL_TEXTS:
             _require(value is None or type(value) is str, what)
         elif name == "contrasts":
-            _require(type(value) is dict and all(type(kind) is str for kind in value.values()), what)
+            _require(type(value) is dict and all(map(_is_contrast, value.values())), what)
         elif name == "ties":
             _require(value is None or (type(value) is dict and all(type(text) is str for text in value.values())), what)
         elif name == "max_iterations":
@@ -134,6 +134,16 @@ def _is_number(value: Any) -> bool:
 
 def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**63
+
+
+def _is_contrast(value: Any) -> bool:
+    """Whether a value is a contrast's name, or a matrix with names of its columns and levels."""
+    if type(value) is str:
+        return True
+    if type(value) is not dict or not {"matrix"} <= set(value) <= {"matrix", "names", "levels"}:
+        return False
+    texts = (value.get(name, []) for name in ("names", "levels"))
+    return _is_value(value["matrix"]) and all(_all(text, lambda t: type(t) is str) for text in texts)
 
 
 def _is_value(value: Any, depth: int = 2) -> bool:

@@ -44,17 +44,8 @@ def random_term(random: RandomDesign, relationship: Relationship | None = None) 
     FormulaError
         A structure that needs more effects or rows than the term has, or ``known`` without a relationship.
     """
-    levels, kernel = tuple(random.levels), None
-    if relationship is not None:
-        relationship = relationship.ordered(levels)
-        levels, kernel = relationship.labels, torch.from_numpy(np.array(relationship.matrix, dtype=np.float64))
-    elif random.structure == "known":
-        group = ":".join(random.group)
-        raise FormulaError(
-            f"The term {random.term.text} needs the covariance of the levels of *{group}*, which is not given.",
-            hint=f'Give it as relationship={{"{group}": A}}, or write (1 | {group}).',
-        )
-    structure = random_structure(random)
+    levels, kernel = levels_and_kernel(random, relationship)
+    structure = random_structure(random, len(random.codes))
     codes = torch.from_numpy(np.array(random.codes, dtype=np.int64))
     if random.index is not None:
         index, seen_only = torch.from_numpy(random.index), isinstance(random.left, Positions)
@@ -65,24 +56,37 @@ def random_term(random: RandomDesign, relationship: Relationship | None = None) 
     return GroupedTerm(random.name, structure, levels, codes, basis, kernel)
 
 
-def random_structure(random: RandomDesign) -> Structure:
-    """Sigma of a random term, by the name its formula gives it."""
+def levels_and_kernel(random: RandomDesign, relationship: Relationship | None) -> tuple[tuple[str, ...], Tensor | None]:
+    """A term's levels, those of the data first, and their known covariance K (q, q)."""
+    if relationship is not None:
+        relationship = relationship.ordered(tuple(random.levels))
+        return relationship.labels, torch.from_numpy(np.array(relationship.matrix, dtype=np.float64))
+    if random.structure == "known":
+        group = ":".join(random.group)
+        raise FormulaError(
+            f"The term {random.term.text} needs the covariance of the levels of *{group}*, which is not given.",
+            hint=f'Give it as relationship={{"{group}": A}}, or write (1 | {group}).',
+        )
+    return tuple(random.levels), None
+
+
+def random_structure(random: RandomDesign, rows: int) -> Structure:
+    """Sigma of a random term over so many rows, by the name its formula gives it."""
     term = random.term
     try:
-        structure = _structure(random)
+        structure = _structure(random, rows)
     except ValueError as error:
         raise FormulaError(
             f"The term {term.text} cannot have the structure {term.structure}: {error}.",
             hint="Ask for fewer factors or a lower order.",
         ) from None
-    rows = len(random.codes)
     if structure.n_parameters > rows:
         _refuse(random, structure.n_parameters, rows)
     return structure
 
 
-def _structure(random: RandomDesign) -> Structure:
-    term, k, rows = random.term, len(random.effects), len(random.codes)
+def _structure(random: RandomDesign, rows: int) -> Structure:
+    term, k = random.term, len(random.effects)
     if term.is_smooth:
         # One variance for all effects of a spline; without a grouping they count as levels, in GroupedTerm they do not.
         many = ScaledCorrelation(random.effects, Independent(k))

@@ -44,6 +44,22 @@ def read_text(source: Source, *, separator: str | None = None, decimal: str | No
     """
     encoding = find_encoding(source)
     separator = separator or find_separator(source, encoding)
+    names, cells = text_cells(source, encoding, separator)
+    columns = [cells.iloc[:, j] for j in range(len(names))]
+    decimal = decimal or decimal_mark(columns, separator)
+    table = pd.concat([typed(column, decimal=decimal) for column in columns], axis=1)
+    table.columns = pd.Index(names)
+    return drop_row_numbers(table)
+
+
+def text_cells(source: Source, encoding: str, separator: str) -> tuple[list[str], pd.DataFrame]:
+    """Return the names of the columns and the cells as text, (n, width); width is larger where lines end in a separator.
+
+    Raises
+    ------
+    DataError
+        No rows, or rows of unequal length, named by line.
+    """
     records = _records(source, encoding, separator)
     header = next((cells for _, cells in records), None)
     if header is None:
@@ -54,13 +70,7 @@ def read_text(source: Source, *, separator: str | None = None, decimal: str | No
         raise DataError(
             f"The file *{source.name}* has a header ({shown}) but no rows.", hint="Add the data below the header."
         )
-    names = _names_for(source.name, header, cells)
-    cells = cells.iloc[:, : len(names)]
-    columns = [cells.iloc[:, j] for j in range(len(names))]
-    decimal = decimal or decimal_mark(columns, separator)
-    table = pd.concat([typed(column, decimal=decimal) for column in columns], axis=1)
-    table.columns = pd.Index(names)
-    return drop_row_numbers(table)
+    return _names_for(source.name, header, cells), cells
 
 
 def find_encoding(source: Source) -> str:

@@ -228,3 +228,56 @@ def test_an_indefinite_v_is_refused_not_mended():
     )
     with pytest.raises(NotPositiveDefinite):
         MarginalEngine(bad).evaluate(0.1 * model.start())
+
+
+def test_what_kenward_and_roger_ask_for_is_its_definition(model):
+    """P_k, Q_kl, R_kl and tr(P V_k P V_l) / 2 with V's natural derivatives by differences of V itself."""
+    engine = MarginalEngine(model)
+    start = somewhere(model)
+    theta = model.join(
+        [
+            c.structure.settle(part, c.scale * model.unit)
+            for c, part in zip(model.components, model.split(start), strict=True)
+        ]
+    )
+    at = engine.evaluate(theta)
+    values = model.natural_values(at.theta, at.sigma2)
+
+    def whole(nu):
+        """V of natural parameters on the scale of the data."""
+        if model.profiled:
+            sigma2 = nu[-1]
+            parts, first = [], 0
+            for c in model.components:
+                own = nu[first : first + c.structure.n_parameters]
+                power = torch.tensor([q.degree for q in c.structure.natural]).double()
+                parts.append(c.structure.from_natural(own / sigma2**power))
+                first += len(own)
+            return sigma2 * model.covariance(model.join(parts))
+        cut = [c.structure.from_natural(nu[s]) for c, s in zip(model.components, model.slices, strict=True)]
+        return model.covariance(model.join(cut))
+
+    step = 0.1 * values.abs().clamp_min(0.05)
+    v, first = whole(values), differences(whole, values, step)
+    second = differences(lambda nu: differences(whole, nu, step, h=1e-3), values, step, h=1e-3)
+    inverse = torch.linalg.inv(v)
+    c = torch.linalg.inv(model.X.T @ inverse @ model.X)
+    left = c @ model.X.T @ inverse
+    p = torch.einsum("ai,kij,bj->kab", left, first, left)
+    torch.testing.assert_close(engine.natural_beta_slopes(at), p, rtol=1e-6, atol=1e-8)
+    projection = inverse - inverse @ model.X @ c @ model.X.T @ inverse
+    through = first @ projection
+    information = torch.einsum("kij,lji->kl", through, through) / 2
+    torch.testing.assert_close(engine.expected_information(at), information, rtol=1e-6, atol=1e-7)
+
+    torch.manual_seed(2)
+    half = torch.randn(len(values), len(values)).double()
+    weights = half + half.T
+    bent = torch.zeros_like(v)
+    for component, rows in zip(model.components, model.slices, strict=True):
+        if not component.structure.is_linear:
+            bent += torch.einsum("kl,klij->ij", weights[rows, rows], second[rows, rows])
+    q = torch.einsum("ai,kij,jm,lmn,bn->klab", left, first, inverse, first, left)
+    pcp = torch.einsum("kab,bc,lcd->klad", p, torch.linalg.inv(c), p)
+    expected = torch.einsum("kl,klab->ab", weights, q - pcp) - left @ bent @ left.T / 4
+    torch.testing.assert_close(engine.beta_covariance_excess(at, weights), expected, rtol=1e-5, atol=1e-6)

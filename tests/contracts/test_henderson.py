@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 import openreml_core as reml
 from openreml_core.assembly import build_model
-from openreml_core.covariance import Diagonal, Unstructured
+from openreml_core.covariance import Diagonal, FactorAnalytic, Unstructured
 from openreml_core.engines import (
     HendersonEngine,
     MarginalEngine,
@@ -39,7 +40,11 @@ CASES = {
     "no random term": {"structures": ()},
     "a variance per section": {"residual": "sections", "weighted": True},
     "a variance per section, ml": {"residual": "sections", "method": "ml"},
+    "correlated blocks": {"residual": "blocks", "n": 42},
+    "correlated blocks, ml": {"residual": "blocks", "n": 42, "method": "ml"},
+    "a field with a nugget": {"residual": "ar1 + units"},
     "related levels": {"related": True},
+    "factor analytic": {"structures": (("g", FactorAnalytic, 4, 8), ("h", Diagonal, 1, 5)), "n": 70},
     "related levels, ml": {"related": True, "method": "ml"},
 }
 WHERE = ("start", "somewhere", "small", "at zero", "large")
@@ -55,6 +60,23 @@ def theta_of(model: MixedModel, where: str) -> torch.Tensor:
     return torch.cat([factor * theta[:own], theta[own:]])
 
 
+def second_order(dense, a, equations, b) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """What Kenward and Roger's method asks of either engine; weights of parameters in units of their standard errors."""
+    torch.manual_seed(7)
+    information = dense.expected_information(a)
+    half = torch.randn(len(information), 3).double() / information.diagonal().sqrt()[:, None]
+    weights = half @ half.T
+    weights[0] = weights[:, 0] = 0.0
+    size = information.diagonal().rsqrt()
+    excess = dense.beta_covariance_excess(a, weights)
+    return [
+        (equations.natural_beta_slopes(b), dense.natural_beta_slopes(a)),
+        (torch.outer(size, size) * equations.expected_information(b), torch.outer(size, size) * information),
+        (a.beta_covariance + equations.beta_covariance_excess(b, weights), a.beta_covariance + excess),
+        (a.beta_covariance + equations.beta_covariance_excess(b, -weights), a.beta_covariance - excess),
+    ]
+
+
 def agree(model: MixedModel, theta: torch.Tensor, eliminate: int | None = None, near: float = 1e-8) -> None:
     """Criterion, score, AI, b, BLUPs, covariances of both engines, relative to the largest."""
     dense, equations = MarginalEngine(model), HendersonEngine(model, eliminate=eliminate)
@@ -66,6 +88,7 @@ def agree(model: MixedModel, theta: torch.Tensor, eliminate: int | None = None, 
     pairs.append((equations.beta_covariance_derivatives(b), dense.beta_covariance_derivatives(a)))
     pairs.append((equations.random_fit(b), dense.random_fit(a)))
     if not bool((theta == 0).any()):
+        pairs += second_order(dense, a, equations, b)
         pairs.append((equations.natural_information(b), dense.natural_information(a)))
     for x, y in zip(equations.random_effects(b), dense.random_effects(a), strict=True):
         pairs += [(x.blup, y.blup), (x.conditional, y.conditional), (x.prediction, y.prediction)]
@@ -118,8 +141,6 @@ def nested(seed: int = 3) -> MixedModel:
     rng = np.random.default_rng(seed)
     rows = [(g, s, y) for g in range(12) for s in range(4) for y in range(3) if rng.random() < 0.1 + 0.07 * g]
     gen, site, year = (np.array(c) for c in zip(*rows, strict=True))
-    import pandas as pd
-
     d = pd.DataFrame({"gen": gen, "site": site, "year": year, "y": rng.normal(size=len(gen)) + 0.3 * gen + site})
     d[["gen", "site", "year"]] = d[["gen", "site", "year"]].astype(str)
     formula = "y ~ 1 + (1 | gen) + (1 | gen:site) + (1 | gen:year) + (1 | site:year)"
@@ -132,6 +153,19 @@ def test_terms_nested_in_one_factor_are_eliminated_together():
     assert engine.inner_terms == (0, 1, 2)
     for where in WHERE:
         agree(model, theta_of(model, where), 0)
+
+
+def test_levels_that_meet_by_their_later_effects_only_are_not_taken_as_nested():
+    """In county A every plot meets one genotype, in county B others: counting the first effect alone says they are nested."""
+    import pandas as pd
+
+    rows = [(f"x{x}", f"g{x % 6}", "A") for x in range(12) for _ in range(3)]
+    rows += [(f"x{x}", f"g{(x + 1 + r) % 6}", "B") for x in range(12) for r in range(3)]
+    d = pd.DataFrame(rows, columns=["x", "gen", "county"])
+    d["y"] = np.random.default_rng(1).normal(size=len(d))
+    _, model = build_model("y ~ 1 + us(0 + county | gen) + (1 | x)", d)
+    for eliminate in (None, 0, 1):
+        agree(model, theta_of(model, "somewhere"), eliminate)
 
 
 def test_too_many_pairs_are_multiplied_in_portions(monkeypatch):
@@ -161,6 +195,43 @@ def test_terms_of_every_kind(formula, residual):
             agree(model, theta_of(model, "somewhere"), eliminate)
 
 
+def visits(seed: int = 8) -> pd.DataFrame:
+    """Subjects in two clinics, up to six visits each, some missed, in no order."""
+    rng = np.random.default_rng(seed)
+    rows = [(s, s % 2, t) for s in range(14) for t in range(6) if rng.random() < 0.8]
+    subject, clinic, visit = (np.array(c) for c in zip(*rows, strict=True))
+    y = rng.normal(size=len(rows)) + np.repeat(rng.normal(size=14), 6)[: len(rows)] + 0.3 * visit
+    d = pd.DataFrame({"subject": subject, "clinic": clinic, "visit": visit, "time": visit * 1.5, "y": y})
+    return d.astype({"subject": str, "clinic": str}).sample(frac=1, random_state=seed)
+
+
+@pytest.mark.parametrize(
+    ("formula", "residual"),
+    [
+        ("y ~ time + (1 | subject)", "id(subject):ar1(visit)"),
+        ("y ~ time + (time | subject)", "id(subject):exp(time) + id(units)"),
+        ("y ~ time + (1 | clinic) + (1 | clinic:subject)", "id(subject):us(visit)"),
+        ("y ~ time", "id(subject):cs(visit)"),
+        ("y ~ time + (1 | visit)", "dsum(id(subject):ar1(visit) | clinic)"),
+        ("y ~ clinic + (1 | subject)", "dsum(id(subject):toep(visit) | clinic) + id(units)"),
+    ],
+)
+def test_correlated_visits(formula, residual):
+    _, model = build_model(formula, visits(), residual=residual)
+    for eliminate in (None, *range(len(model.terms))):
+        for where in ("start", "somewhere", "small"):
+            agree(model, theta_of(model, where), eliminate)
+
+
+def test_blocks_within_levels_are_eliminated_with_them():
+    _, model = build_model("y ~ time + (1 | subject)", visits(), residual="id(subject):ar1(visit)")
+    assert HendersonEngine(model).inner_terms == (0,)
+    assert HendersonEngine(replace(model, residuals=simulated(3, n=model.n).residuals)).inner_terms == (0,)
+    _, model = build_model("y ~ time + (1 | visit)", visits(), residual="id(subject):ar1(visit)")
+    assert HendersonEngine(model).inner_terms == ()
+    assert HendersonEngine(model, eliminate=0).inner_terms == ()
+
+
 def test_whole_fits_agree():
     for sample, formula in (
         ("sleepstudy", "Reaction ~ Days + (Days | Subject)"),
@@ -183,10 +254,9 @@ def test_auto_takes_the_cheaper_engine_and_says_what_it_takes():
     assert plan("auto", small).engine == "marginal"
     assert plan("auto", large).engine == "henderson" and "mixed-model equations" in plan("auto", large).words
     assert choose_engine("auto", large).name == "henderson"
-    correlated = simulated(3, residual="blocks", n=27)
-    assert plan("auto", correlated).engine == "marginal"
-    with pytest.raises(reml.ModelError, match="residuals are correlated"):
-        choose_engine("henderson", correlated)
+    blocks = simulated(3, residual="blocks", n=1500, structures=())
+    assert plan("auto", simulated(3, residual="blocks", n=27)).engine == "marginal"
+    assert plan("auto", blocks).engine == "henderson"
 
 
 def test_what_is_no_number_is_rejected():

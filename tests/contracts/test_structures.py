@@ -185,6 +185,32 @@ class TestStructure:
         expected = differences(lambda v: structure.matrix(structure.from_natural(v)), values, step)
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)
 
+    def test_natural_bend(self, structure):
+        """sum_ab W_ab d2Sigma / d natural_a d natural_b, by differences of the first derivatives."""
+        torch.manual_seed(8)
+        theta = structure.settle(somewhere(structure, 7), torch.ones(structure.size).double())
+        values = structure.natural_values(theta)
+        half = torch.randn(len(values), len(values), dtype=torch.float64)
+        weights = half + half.T
+        step = 0.1 * values.abs().clamp_min(0.05)
+        second = differences(lambda v: structure.natural_derivative(structure.from_natural(v)), values, step)
+        expected = torch.einsum("ab,abij->ij", weights, second)
+        found = structure.natural_bend(structure.from_natural(values), weights)
+        scale = float((weights[:, :, None, None] * second).abs().max())
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7 * max(scale, 1.0))
+
+    def test_a_linear_structure_bends_only_along_itself(self, structure):
+        """d2Sigma / d theta2 lies in the span of dSigma / d theta wherever Sigma is."""
+        theta = somewhere(structure, 9)
+        slopes = structure.derivative(theta).reshape(structure.n_parameters, -1)
+        weights = torch.ones(len(theta), len(theta), dtype=torch.float64) + torch.eye(len(theta)).double()
+        bent = structure.natural_bend(theta, weights).reshape(-1, 1)
+        rest = bent - slopes.T @ torch.linalg.lstsq(slopes.T, bent).solution
+        if structure.is_linear:
+            assert float(rest.norm()) < 1e-9 * max(float(bent.norm()), 1.0)
+        elif structure.keyword not in ("fa", "rr", "ante"):  # few levels may leave nothing that is not spanned
+            assert float(rest.norm()) > 1e-6
+
     def test_settling_changes_the_form_not_the_matrix(self, structure, theta):
         settled = structure.settle(theta, torch.ones(structure.size, dtype=torch.float64))
         torch.testing.assert_close(structure.matrix(settled), structure.matrix(theta), rtol=0, atol=1e-7)

@@ -79,6 +79,18 @@ def test_options_reach_the_fit(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert reml.load(path).criterion == pytest.approx(result["criterion"])
 
 
+def test_a_pattern_of_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    table = pd.read_csv(ALPHA)
+    for rep, part in table.groupby("rep"):
+        part.to_csv(tmp_path / f"{rep}.csv", index=False)
+    assert main(["fit", str(tmp_path / "R*.csv"), FORMULA, "--quiet", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["criterion"] == pytest.approx(CRITERION, abs=1e-6)
+    assert (result["n_obs"], result["engine"]) == (72, "henderson")
+    assert "No file matches" in complaint(["fit", str(tmp_path / "none-*.csv"), FORMULA], capsys)
+    assert "factor(x)" in complaint(["fit", str(tmp_path / "R*.csv"), FORMULA, "--factor", "block"], capsys)
+
+
 def test_factor_makes_numbers_levels(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["fit", SLEEP, "Reaction ~ Days + (1 | Subject)", "--quiet", "--json"]
     ranks = []

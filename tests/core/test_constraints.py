@@ -13,6 +13,7 @@ import openreml_core as reml
 
 ALPHA = "yield ~ rep + (1 | gen) + (1 | rep:block)"
 TRIAL = "ar1(row):ar1(col)"
+TRIALS = f"dsum({TRIAL} | site)"
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +181,27 @@ def test_a_ratio_of_correlations_keeps_both_inside(trials):
     turned = reml.fit("y ~ site", trials, residual=residual, ties={k: v.replace("3", "-1") for k, v in ties.items()})
     a, b = turned.parameters["residual[A].ar1(col).rho"], turned.parameters["residual[B].ar1(col).rho"]
     assert a == -b
+
+
+def test_a_ratio_beyond_the_default_start_is_begun_within_it(trials):
+    fit = reml.fit(
+        "y ~ site", trials, residual=TRIALS, ties={"residual[B].ar1(col).rho": "5 * residual[A].ar1(col).rho"}
+    )
+    assert fit.converged and abs(fit.parameters["residual[B].ar1(col).rho"]) < 1
+
+
+def test_a_bound_met_by_the_one_who_follows_is_said_of_the_leader(trials):
+    """In B all plots of a row yield the same: its correlation goes to 1, and 1.3 times A's must."""
+    rng = np.random.default_rng(2)
+    stripes = trials.assign(y=trials["y"].where(trials["site"] == "A", 0.0))
+    stripes.loc[stripes["site"] == "B", "y"] = np.repeat(rng.normal(size=6), 8) + 1e-4 * rng.normal(size=48)
+    tie = {"residual[B].ar1(col).rho": "1.3 * residual[A].ar1(col).rho"}
+    fit = reml.fit("y ~ site", stripes, residual=TRIALS, ties=tie)
+    table = fit.variance_components().set_index(["group", "name1"])
+    assert table.loc[("residual[A]", "ar1(col).rho"), "bound"] == "at its bound"
+    assert table.loc[("residual[B]", "ar1(col).rho"), "bound"].startswith("tied to 1.3 *")
+    assert fit.parameters["residual[A].ar1(col).rho"] == pytest.approx(1 / 1.3, rel=1e-3)
+    assert any("at the end of its range" in sentence for sentence in fit.warnings)
 
 
 def test_an_unstructured_matrix_tied_whole(trials):

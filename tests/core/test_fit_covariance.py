@@ -172,7 +172,9 @@ def test_the_units_of_the_response_do_not_matter(alpha, unit, between):
     x = Dummy(alpha["rep"])()
     plain, other = (reml.fit_covariance(alpha["yield"] * c, x, v) for c in (1.0, unit))
     assert other.criterion - 2 * 69 * np.log(unit) == pytest.approx(plain.criterion, abs=1e-6)
-    assert len(other.trace) == len(plain.trace)
+    # Steps within rounding of the criterion, whose size depends on the unit, may differ.
+    steps = [fit.trace["step"][fit.trace["change"].abs() > 1e-9].tolist() for fit in (plain, other)]
+    assert steps[0] == steps[1]
 
 
 def test_em_goes_to_the_same_optimum(alpha, fitted):

@@ -99,6 +99,8 @@ def test_published_analysis_with_spats(reference):
     dimension = fit.effective_dimensions().set_index("term")["dimension"]
     assert dimension["gen"] == pytest.approx(186.02, abs=0.01)
     assert dimension["gen"] / (data["gen"].nunique() - 1) == pytest.approx(0.6864, abs=1e-4)
+    generalized = fit.heritability("gen", "generalized", std_error=False)["estimate"].iloc[0]
+    assert generalized == pytest.approx(0.6864, abs=1e-4)
     assert dimension.sum() == pytest.approx(len(data))
     # One level's reliability is its share in the effective dimension.
     assert fit.random_effects("gen")["reliability"].sum() == pytest.approx(dimension["gen"])
