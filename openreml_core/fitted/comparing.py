@@ -5,13 +5,14 @@ By REML, likelihoods are comparable where the fixed parts are the same; else the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from openreml_core.errors import ModelError
+from openreml_core.fitted.again import Again
 from openreml_core.inference import boundary_test, nested_words, plain_p, spans
 from openreml_core.inference.comparison import NOTHING
 from openreml_core.notation import Reduction, reductions
@@ -22,14 +23,13 @@ from openreml_core.storage.record import relationships_of
 def random_anova_table(fit: Any) -> pd.DataFrame:
     """The table of ``fit.random_anova()``."""
     again = needed(fit).on_rows_of(fit)
-    relationships = {name: Relationship(*parts) for name, parts in relationships_of(fit).items()}
     rows = [_row("<none>", fit)]
     notes = list[str]()
     found = reductions(fit.design.formula)
     if not found:
         raise ModelError("This model has no random effects to test.", hint="Add a term such as (1 | gen).")
     for reduction in found:
-        reduced = again(reduction.formula, **_without(fit, reduction, relationships))
+        reduced = reduced_fit(fit, again, reduction)
         row = _row(reduction.label, reduced)
         df = fit.n_parameters - reduced.n_parameters
         lrt = _clean(reduced.criterion - fit.criterion)
@@ -52,8 +52,14 @@ def random_anova_table(fit: Any) -> pd.DataFrame:
     return table
 
 
-def _without(fit: Any, reduction: Reduction, relationships: Mapping[str, Relationship]) -> dict[str, Any]:
+def reduced_fit(fit: Any, again: Again, reduction: Reduction) -> Any:
+    """The model without a random effect, fitted to the same rows."""
+    return again(reduction.formula, **_without(fit, reduction))
+
+
+def _without(fit: Any, reduction: Reduction) -> dict[str, Any]:
     """Options of a reduced model: what is said of parameters that it does not have is left out."""
+    relationships = {name: Relationship(*parts) for name, parts in relationships_of(fit).items()}
     others = [d for d in fit.design.random if d.term is not reduction.term]
     names = _renamed(fit, reduction)
 

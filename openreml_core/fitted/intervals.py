@@ -15,6 +15,7 @@ from openreml_core.fitted.again import again_with, given_response, with_values
 from openreml_core.fitted.base import FittedModel
 from openreml_core.fitted.comparing import compare, needed, random_anova_table
 from openreml_core.fitted.interval_tables import profile_table, wald_table
+from openreml_core.fitted.power_table import power_table
 from openreml_core.inference import chosen, quantities
 from openreml_core.notation import updated_formula
 from openreml_core.profiles import Profile, bound_of, profile_of
@@ -284,3 +285,48 @@ class Intervals(FittedModel):
             drawn = self.bootstrap(n_boot, seed, parameters=parameters, executor=executor, on_progress=on_progress)
             return drawn.confint(level, kind)
         raise ModelError(f"method={method!r} is not known.", hint="Choose 'profile', 'wald' or 'bootstrap'.")
+
+    def power(
+        self,
+        term: str,
+        n_sim: int = 200,
+        seed: int | np.random.Generator | None = None,
+        alpha: float = 0.05,
+        effect: Any = None,
+        ddf: str = "satterthwaite",
+        *,
+        executor: Any = None,
+        on_progress: OnProgress | None = None,
+    ) -> pd.DataFrame:
+        """Power of the test of a term in data of this design: how often it is found in responses drawn from the model.
+
+        Parameters
+        ----------
+        term : str
+            A fixed term or coefficient (Wald's t or F), or a random effect as ``random_anova`` names it (likelihood ratio).
+        n_sim : int
+            How many responses.
+        seed : int or numpy Generator, optional
+        alpha : float
+            Level of the test.
+        effect : number, sequence or mapping, optional
+            The coefficients that are to be found (one each, or by name), or a random term's variance; as estimated by default.
+        ddf : {"satterthwaite", "residual", "normal"}
+            Denominator df of a fixed term's test.
+        executor, on_progress
+            As for :meth:`bootstrap`.
+
+        Returns
+        -------
+        DataFrame
+            A row: term, test, power, std_error, lower, upper (Clopper and Pearson's 95 % interval for the number of
+            simulations), n_sim, n_failed, alpha.
+
+        Examples
+        --------
+        >>> import openreml_core as reml
+        >>> fit = reml.fit("Reaction ~ Days + (1 | Subject)", reml.load_sample("sleepstudy"))
+        >>> bool(fit.power("Days", n_sim=20, seed=1, effect=10)["power"].item() > 0.9)
+        True
+        """
+        return power_table(self, term, n_sim, seed, alpha, effect, ddf, executor, on_progress)

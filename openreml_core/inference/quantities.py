@@ -78,7 +78,12 @@ def quantities(model: MixedModel) -> list[Quantity]:
         for i, q in enumerate(natural, start=start):
             residual = place >= len(model.terms)
             if is_variance(q.kind):
-                name = _sigma(component.name, q.name1) if residual else f"sd_{_of(q.label, q.name1)}|{component.name}"
+                if not component.name:  # a tree, whose parameters carry their paths
+                    name = f"sd_{names[i]}"
+                elif residual:
+                    name = _sigma(component.name, q.name1)
+                else:
+                    name = f"sd_{_of(q.label, q.name1)}|{component.name}"
                 own.append(Quantity(name, component.name, SD, i, parameter=names[i]))
             elif q.kind == "covariance" and (q.name1, "") in where and (q.name2, "") in where:
                 pair = (where[q.name1, ""], where[q.name2, ""])

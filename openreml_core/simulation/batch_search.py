@@ -118,7 +118,7 @@ def _steps(gradient: Tensor, hessian: Tensor, size: Tensor, radius: Tensor) -> t
     at_low = shifted(low)
     hard = at_low.norm(dim=1) < radius
     high = low + g.norm(dim=1) / radius + floor
-    for _ in range(60):
+    for _ in range(0 if bool((inside | hard).all()) else 60):
         middle = 0.5 * (low + high)
         outside = shifted(middle).norm(dim=1) > radius
         low, high = torch.where(outside, middle, low), torch.where(outside, high, middle)

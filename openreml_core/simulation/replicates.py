@@ -5,7 +5,7 @@ A replicate that fails is left out, counted and named with its reason; the other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from openreml_core.simulation.refits import Recipe
 OnProgress = Callable[[int, int], object]
 
 #: Numbers that a batch keeps at once, and replicates after which progress is told.
-AT_ONCE, PORTION = 2**24, 250
+AT_ONCE, PORTION = 2**24, 500
 #: Replicates that a task of an executor refits.
 TASK = 10
 
@@ -90,13 +90,9 @@ def refit_all(
         When no replicate could be fitted.
     """
     batch = can_batch(estimates) if together is None else together
-    found: list[Found] = []
-    portions = _batches(estimates, y) if batch else _singles(estimates, y, executor)
-    for portion in portions:
-        found += portion
-        if on_progress is not None and on_progress(len(found), y.shape[1]) is False:
-            portions.close()
-            raise FitCancelled()
+    found: list[Found] = collected(
+        _batches(estimates, y) if batch else singly(refit_some, estimates, y, executor), y, on_progress
+    )
     good = [(i + 1, f) for i, f in enumerate(found) if not isinstance(f, str)]
     failed = tuple((i + 1, f) for i, f in enumerate(found) if isinstance(f, str))
     if not good:
@@ -126,19 +122,32 @@ def _batches(estimates: Estimates, y: Tensor) -> Generator[list[Found], None, No
         yield out
 
 
-def _singles(estimates: Estimates, y: Tensor, executor: Any) -> Generator[list[Found], None, None]:
-    """Portions of replicates, fitted one by one."""
+def collected(portions: Generator[list[Any], None, None], y: Tensor, on_progress: OnProgress | None) -> list[Any]:
+    """What the portions have, progress told after each. Raises FitCancelled."""
+    found: list[Any] = []
+    for portion in portions:
+        found += portion
+        if on_progress is not None and on_progress(len(found), y.shape[1]) is False:
+            portions.close()
+            raise FitCancelled()
+    return found
+
+
+def singly(
+    function: Callable[..., list[Any]], estimates: Estimates, y: Tensor, executor: Any, *more: Any
+) -> Generator[list[Any], None, None]:
+    """Portions of replicates, fitted one by one: what ``function(recipe, some of y, *more)`` gives, a text where it failed."""
     recipe = Recipe.of(estimates)
     if executor is None:
         for i in range(y.shape[1]):
-            yield refit_some(recipe, y[:, i : i + 1])
+            yield function(recipe, y[:, i : i + 1], *more)
         return
     if not hasattr(executor, "submit"):
         raise ModelError(
             f"executor={type(executor).__name__} cannot be given work.", hint="Give one of concurrent.futures."
         )
     tasks = [
-        (executor.submit(refit_some, recipe, y[:, i : i + TASK].clone()), min(TASK, y.shape[1] - i))
+        (executor.submit(function, recipe, y[:, i : i + TASK].clone(), *more), min(TASK, y.shape[1] - i))
         for i in range(0, y.shape[1], TASK)
     ]
     try:
@@ -155,16 +164,22 @@ def _singles(estimates: Estimates, y: Tensor, executor: Any) -> Generator[list[F
 def refit_some(recipe: Recipe, y: Tensor) -> list[Found]:
     """Refit to a few responses (n, c)."""
     out: list[Found] = []
+    for estimates in refits(recipe, y):
+        if isinstance(estimates, str):
+            out.append(estimates)
+            continue
+        at = estimates.at
+        natural = estimates.engine.model.natural_values(at.theta, at.sigma2).numpy()
+        out.append((at.criterion, natural, at.beta.numpy(), at.beta_covariance.diagonal().clamp_min(0).sqrt().numpy()))
+    return out
+
+
+def refits(recipe: Recipe, y: Tensor) -> Iterator[Estimates | str]:
+    """Estimates for each of a few responses (n, c), or why there are none."""
     for i in range(y.shape[1]):
         try:
             estimates = recipe.fit(y[:, i])
         except (ModelError, ArithmeticError, torch.linalg.LinAlgError) as error:
-            out.append(getattr(error, "message", "") or str(error) or type(error).__name__)
+            yield getattr(error, "message", "") or str(error) or type(error).__name__
             continue
-        at = estimates.at
-        if not estimates.converged:
-            out.append(estimates.message)
-            continue
-        natural = estimates.engine.model.natural_values(at.theta, at.sigma2).numpy()
-        out.append((at.criterion, natural, at.beta.numpy(), at.beta_covariance.diagonal().clamp_min(0).sqrt().numpy()))
-    return out
+        yield estimates if estimates.converged else estimates.message

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import stats
 
 import openreml_core as reml
+from openreml_core.covariance import Dummy, Propagated, Scaled, Sum
 from openreml_core.inference import quantities
-from openreml_core.profiles.held import HeldVariance
+from openreml_core.profiles.curve import Walk
+from openreml_core.profiles.held import HeldVariance, Point
 from tests.contracts.models import plain_v
 from tests.reference import ABSENT, Reference
 
@@ -206,3 +211,60 @@ def test_rank_deficient_x_and_bad_input() -> None:
     ):
         with pytest.raises(reml.ModelError, match=words):
             fit.confint(**options)
+
+
+# -- the walk along a profile -----------------------------------------------------------------------------------
+
+
+class Drawn:
+    """A profile that is given as a function."""
+
+    def __init__(self, function: Callable[[float], float], lower: float = -np.inf, upper: float = np.inf) -> None:
+        self.function, self.lower, self.upper = function, lower, upper
+
+    def at(self, value: float, warm: torch.Tensor | None) -> Point:
+        found = self.function(value)
+        if np.isnan(found):
+            raise reml.ConvergenceError("no likelihood")
+        return Point(found, torch.zeros(1), True)
+
+
+def walked(held: Drawn, direction: int, zeta: float = 1.96) -> Walk:
+    walk = Walk(held, 0.0, 0.0, direction)
+    walk.out_to(zeta, 0.5, 1.0)
+    return walk
+
+
+def test_walk_finds_the_crossing_of_a_curve_that_is_known() -> None:
+    walk = walked(Drawn(lambda x: np.expm1(x) ** 2), 1)
+    assert walk.crossing(1.96) == pytest.approx(np.log1p(1.96), abs=1e-5)
+    assert walked(Drawn(lambda x: 4 * x * x), -1).crossing(1.96) == pytest.approx(-0.98, abs=1e-5)
+    assert walk.side.notes == []
+
+
+def test_walk_reports_what_is_odd() -> None:
+    bumpy = walked(Drawn(lambda x: 2 * np.sin(x) ** 2 + 0.02 * x * x), 1)
+    assert "not monotone" in " ".join(bumpy.side.notes)
+    lower = walked(Drawn(lambda x: x * x - 3 * x), 1)
+    assert "no global maximum" in " ".join(lower.side.notes)
+    flat = walked(Drawn(lambda x: 1 - np.exp(-x * x)), 1)
+    assert not flat.side.reached and "do not limit it" in " ".join(flat.side.notes)
+    ended = walked(Drawn(lambda x: x * x, upper=1.0), 1)
+    assert ended.side.at_end and ended.side.values[-1] == 1.0
+    nowhere = walked(Drawn(lambda x: x * x if x < 1 else np.nan), 1)
+    assert "no likelihood beyond" in " ".join(nowhere.side.notes)
+
+
+def test_a_tree_has_wald_and_bootstrap_intervals() -> None:
+    d = reml.load_sample("john_alpha")
+    v = Sum(gen=Propagated(Dummy(d["gen"]), Scaled(24)), residual=Scaled(72))
+    fit = reml.fit_covariance(d["yield"], Dummy(d["rep"]), v)
+    same = reml.fit("yield ~ 0 + rep + (1 | gen)", d)
+    for method, more in (("wald", {}), ("bootstrap", {"n_boot": 5, "seed": 1})):
+        ours, theirs = (f.confint(method, **more) for f in (fit, same))
+        assert ours.index.tolist()[:2] == ["sd_gen/sigma2", "sd_residual/sigma2"]
+        np.testing.assert_allclose(ours["estimate"][:2], theirs["estimate"][:2], rtol=1e-4)
+    wald = [f.confint("wald")[["lower", "upper"]][:2] for f in (fit, same)]
+    np.testing.assert_allclose(*wald, rtol=1e-3)
+    with pytest.raises(reml.ModelError, match="no profile"):
+        fit.confint(parameters="sd_gen/sigma2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import numpy as np
@@ -120,6 +121,19 @@ def test_weights_held_parameters_and_relationships_are_kept() -> None:
         fixed={"Subject": 600.0},
     )
     assert table["loglik"][2] == pytest.approx(without.loglik, abs=1e-6)
+
+
+def test_a_loaded_fit_is_tested_too() -> None:
+    related = pd.DataFrame(
+        0.3 + 0.7 * np.eye(24), index=(g := sorted(reml.load_sample("john_alpha")["gen"].unique())), columns=g
+    )
+    fit = reml.fit(
+        "yield ~ rep + (1 | gen) + (1 | rep:block)", reml.load_sample("john_alpha"), relationship={"gen": related}
+    )
+    file = io.BytesIO()
+    fit.save(file)
+    file.seek(0)
+    pd.testing.assert_frame_equal(reml.load(file).random_anova(), fit.random_anova(), rtol=1e-6)
 
 
 def test_no_random_terms_is_said() -> None:
