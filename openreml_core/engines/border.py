@@ -16,6 +16,7 @@ from torch import Tensor
 from openreml_core.engines.blocked_levels import well_conditioned
 from openreml_core.engines.elimination import Elimination
 from openreml_core.engines.engine import NotPositiveDefinite
+from openreml_core.engines.inverse import cholesky_inverse
 from openreml_core.engines.levels import Factors
 from openreml_core.model import MixedModel
 
@@ -130,13 +131,13 @@ class SolvedBorder:
 
     @cached_property
     def _inverse(self) -> Tensor:
-        return torch.cholesky_inverse(self.factor)
+        return cholesky_inverse(self.factor)
 
     @cached_property
     def _inverse_random(self) -> Tensor:
         """S^-1 as if X were known, zeros in its rows and columns."""
         random, size = self.border.random, len(self.factor)
-        inverse = torch.cholesky_inverse(self.factor[:random, :random])
+        inverse = cholesky_inverse(self.factor[:random, :random])
         return torch.nn.functional.pad(inverse, (0, size - random, 0, size - random))
 
     def t(self, known_fixed: bool = False) -> Tensor:

@@ -219,7 +219,7 @@ class HendersonEngine:
         m = torch.cat([equations.inner.on_pattern(t), t[:-1, :-1].reshape(-1)])
         return m[torch.from_numpy(self._place)]
 
-    def _residual_directions(self, theta: Tensor, natural: bool) -> list[list[Tensor]]:
+    def residual_directions(self, theta: Tensor, natural: bool) -> list[list[Tensor]]:
         """dSigma for every parameter of every part of R."""
         parts = self.model.split(theta)[len(self.model.terms) :]
         if self.model.profiled:
@@ -276,7 +276,7 @@ class HendersonEngine:
         g = self.times(equations, *h)
         square = h[0].T @ g[0] + h[1].T @ g[1]
         if natural or not model.profiled:
-            over, own = equations.errors.variates(e, self._residual_directions(theta, natural))
+            over, own = equations.errors.variates(e, self.residual_directions(theta, natural))
             s = self.places.parted(over)
             mixed = h[0].T @ s[0] + h[1].T @ s[1]
             square = torch.cat([torch.cat([square, mixed], dim=1), torch.cat([mixed.T, own], dim=1)])
@@ -326,20 +326,8 @@ class HendersonEngine:
         return at.equations.inner.back(border), border
 
     def beta_covariance_derivatives(self, at: HendersonEvaluation) -> Tensor:
-        """dC / d theta_k = H'(K (x) dSigma_k) H, H = Z'V~^-1 X C; for a section x'N_s x / sigma2_s^2, x b's columns of M."""
-        model, parts = self.model, self.model.split(at.theta)
-        x_c, x_b = self.beta_columns(at)
-        h = self.places.by_level(*self.times(at.equations, x_c, x_b))
-        out = []
-        for u, (term, part) in enumerate(zip(model.terms, parts, strict=False)):
-            own = h[u] if term.kernel is None else torch.einsum("qj,jkp->qkp", term.kernel, h[u])
-            out += [at.sigma2 * torch.einsum("qap,ab,qbr->pr", h[u], d, own) for d in term.structure.derivatives(part)]
-        if model.profiled:
-            out.append(at.beta_covariance / at.sigma2)
-            return torch.stack(out)
-        x = self.places.whole(x_c, x_b)
-        out += at.equations.errors.sandwiches(x, self._residual_directions(at.theta, natural=False))
-        return torch.stack(out)
+        """dC / d theta_k, the profiled sigma2 last."""
+        return sensitivity.beta_derivatives(self, at)
 
     def natural_beta_slopes(self, at: HendersonEvaluation) -> Tensor:
         """dC / d nu_k for the natural parameters."""

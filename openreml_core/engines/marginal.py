@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from openreml_core.engines.engine import Evaluation, NotPositiveDefinite, RandomEffects
+from openreml_core.engines.inverse import cholesky_inverse
 from openreml_core.engines.second_order import natural_bends, natural_slopes, roots
 from openreml_core.model import MixedModel
 
@@ -99,7 +100,7 @@ class MarginalEngine:
         u_inverse = torch.linalg.solve_triangular(u, torch.eye(model.p, dtype=u.dtype, device=u.device), upper=True)
         t = torch.linalg.solve_triangular(factor.T, q, upper=True)
         py = torch.linalg.solve_triangular(factor.T, rest[:, None], upper=True)[:, 0]
-        v_inverse = torch.cholesky_inverse(factor)
+        v_inverse = cholesky_inverse(factor)
 
         s = torch.outer(py, py / sigma2) - v_inverse
         if model.method == "reml":

@@ -47,6 +47,20 @@ def related(term: RandomPart, by_level: Tensor) -> Tensor:
     return by_level if term.kernel is None else torch.tensordot(term.kernel, by_level, 1)
 
 
+def beta_derivatives(engine: HendersonEngine, at: HendersonEvaluation) -> Tensor:
+    """dC / d theta_k = Y'V_k Y for the free parameters, the profiled sigma2 last, (m or m + 1, p, p)."""
+    model, x_c, x_b = engine.model, *engine.beta_columns(at)
+    h = engine.places.by_level(*engine.times(at.equations, x_c, x_b))
+    out = []
+    for term, part, y in zip(model.terms, model.split(at.theta), h, strict=False):
+        own = related(term, y)
+        out += [at.sigma2 * torch.einsum("qap,ab,qbr->pr", y, d, own) for d in term.structure.derivatives(part)]
+    if model.profiled:
+        return torch.stack([*out, at.beta_covariance / at.sigma2])
+    directions = engine.residual_directions(at.theta, natural=False)
+    return torch.stack([*out, *at.equations.errors.sandwiches(engine.places.whole(x_c, x_b), directions)])
+
+
 def beta_slopes(engine: HendersonEngine, at: HendersonEvaluation) -> Tensor:
     """Y'V_k Y for the natural parameters, (m, p, p)."""
     model, x_c, x_b = engine.model, *engine.beta_columns(at)

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from openreml_core.errors import ModelError
 from openreml_core.inference import boundary_test, plain_p
-from openreml_core.inference.coefficients import degrees_of_freedom
 from openreml_core.inference.comparison import NOTHING
+from openreml_core.inference.contrasts import joint_test
 from openreml_core.reml import Estimates
 from openreml_core.simulation.refits import Recipe
 from openreml_core.simulation.replicates import OnProgress, collected, refit_all, refits, singly
@@ -59,28 +59,14 @@ class Power:
         }
 
 
-def joint_p(estimates: Estimates, columns: Sequence[int], ddf: str) -> float:
-    """The p-value of Wald's F that the fixed effects in ``columns`` are all zero."""
-    at, r = estimates.at, len(columns)
-    own = list(columns)
-    b, c = at.beta.numpy()[own], at.beta_covariance.numpy()[np.ix_(own, own)]
-    values, vectors = np.linalg.eigh(c)
-    contrasts = np.zeros((r, len(at.beta)))
-    contrasts[:, own] = vectors.T
-    nu = degrees_of_freedom(estimates, contrasts, ddf)
-    f = float(((vectors.T @ b) ** 2 / values).sum()) / r
-    if ddf == "satterthwaite" and r > 1:
-        some = nu[nu > 2]
-        e = float((some / (some - 2)).sum())
-        df = 2 * e / (e - r) if e > r else float(nu.min())
-    else:
-        df = float(nu[0])
-    return float(stats.chi2.sf(r * f, r) if np.isinf(df) else stats.f.sf(f, r, df))
-
-
 def tested_some(recipe: Recipe, y: Tensor, columns: Sequence[int], ddf: str) -> list[float | str]:
     """p-values of a few responses (n, c)."""
     return [e if isinstance(e, str) else joint_p(e, columns, ddf) for e in refits(recipe, y)]
+
+
+def joint_p(estimates: Estimates, columns: Sequence[int], ddf: str) -> float:
+    """The p-value that the fixed effects in ``columns`` are all zero."""
+    return joint_test(estimates, np.eye(len(estimates.at.beta))[list(columns)], ddf).p_value
 
 
 def power_of_fixed(
