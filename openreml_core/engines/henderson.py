@@ -31,7 +31,6 @@ import torch
 from torch import Tensor
 
 from openreml_core.covariance.cholesky import semidefinite_factor
-from openreml_core.covariance.components import columns
 from openreml_core.engines import levels, sensitivity
 from openreml_core.engines.blocked_levels import BlockedLevels
 from openreml_core.engines.border import Border, SolvedBorder, border_target
@@ -234,18 +233,18 @@ class HendersonEngine:
     ) -> tuple[Tensor, Tensor]:
         """h_k = (K (x) dSigma_k) w for every parameter of the terms, at the inner places and in the border."""
         w = self.places.by_level(inner_w, border_w)
-        inner_h, border_h = [], []
+        count = sum(term.structure.n_parameters for term in self.model.terms)
+        inner = torch.zeros(self.levels.size, count, dtype=torch.float64)
+        border = torch.zeros(self.border.width, count, dtype=torch.float64)
+        column = 0
         for u, (term, part) in enumerate(zip(self.model.terms, self.model.split(theta), strict=False)):
             own = w[u] if term.kernel is None else term.kernel @ w[u]
             directions = term.structure.natural_derivatives(part) if natural else term.structure.derivatives(part)
             for q, d in zip(term.structure.natural, directions, strict=True):
-                inner = torch.zeros(self.levels.size, dtype=torch.float64)
-                border = torch.zeros(self.border.width, dtype=torch.float64)
                 scale = sigma2 ** (1 - q.degree) if natural else 1.0
-                (inner if u in self.inner_terms else border)[self.places.of_term[u]] = scale * own @ d.T
-                inner_h.append(inner)
-                border_h.append(border)
-        return columns(inner_h, self.levels.size), columns(border_h, self.border.width)
+                (inner if u in self.inner_terms else border)[self.places.of_term[u], column] = scale * own @ d.T
+                column += 1
+        return inner, border
 
     def times(self, equations: Equations, inner: Tensor, border: Tensor) -> tuple[Tensor, Tensor]:
         """N x: x at the inner places (., c) and in the border (B, c)."""
