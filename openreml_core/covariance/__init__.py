@@ -10,6 +10,7 @@ from openreml_core.covariance import transforms
 from openreml_core.covariance.adapter import Adapter
 from openreml_core.covariance.antedependence import Antedependence
 from openreml_core.covariance.cholesky import CholeskyStructure, Diagonal, Unstructured
+from openreml_core.covariance.kernel import KnownInverse
 from openreml_core.covariance.components import BlockResidual, Component, GroupedTerm, IndependentResidual
 from openreml_core.covariance.constant import Constant
 from openreml_core.covariance.correlation import Correlation
@@ -75,6 +76,7 @@ __all__ = [
     "Gaussian",
     "Gram",
     "GroupedTerm",
+    "KnownInverse",
     "Hadamard",
     "Identity",
     "Independent",

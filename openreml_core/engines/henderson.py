@@ -30,15 +30,18 @@ from torch import Tensor
 
 from openreml_core.covariance.cholesky import semidefinite_factor
 from openreml_core.covariance.components import columns
+from openreml_core.covariance.kernel import related
 from openreml_core.engines import levels
 from openreml_core.engines.blocked_levels import BlockedLevels
 from openreml_core.engines.border import Border, SolvedBorder, border_target
 from openreml_core.engines.crossproducts import CrossProducts, cross_products
-from openreml_core.engines.elimination import choose_elimination
+from openreml_core.engines.elimination import choose_elimination, eliminate_together
 from openreml_core.engines.engine import NotPositiveDefinite, RandomEffects
 from openreml_core.engines.equations import Equations, HendersonEvaluation
 from openreml_core.engines.places import Places
 from openreml_core.engines.scalar_levels import ScalarLevels
+from openreml_core.engines.sparse_levels import SparseLevels
+from openreml_core.factorisation import cholmod_is_there
 from openreml_core.model import MixedModel
 
 LOG_2PI = math.log(2 * math.pi)
@@ -57,19 +60,34 @@ class HendersonEngine:
         The model's cross-products where they are known already.
     eliminate : int, optional
         The term by whose levels effects are eliminated; the cheapest by default.
+    sparse : bool
+        Whether all terms are eliminated together, by a sparse Cholesky factor (sparse_levels.py).
+    most : float
+        Entries that this factor may have.
     """
 
-    name = "henderson"
     exact_is_cheap = False
 
-    def __init__(self, model: MixedModel, cross: CrossProducts | None = None, eliminate: int | None = None) -> None:
+    def __init__(
+        self,
+        model: MixedModel,
+        cross: CrossProducts | None = None,
+        eliminate: int | None = None,
+        sparse: bool = False,
+        most: float = math.inf,
+    ) -> None:
         self.model = model
+        self.name = "henderson (sparse)" if sparse else "henderson"
         self.cross = cross = cross_products(model) if cross is None else cross
-        elimination = choose_elimination(model, cross, eliminate)
+        elimination = eliminate_together(model, cross) if sparse else choose_elimination(model, cross, eliminate)
         self.inner_terms = elimination.inner_terms
         self.border = Border(model, elimination)
         alone = len(self.inner_terms) == 1 and elimination.sizes[self.inner_terms[0]] == 1
-        self.levels: levels.Levels = ScalarLevels(elimination) if alone else BlockedLevels(elimination)
+        self.levels: levels.Levels
+        if sparse:
+            self.levels = SparseLevels(elimination, model, cholmod_is_there(), most)
+        else:
+            self.levels = ScalarLevels(elimination) if alone else BlockedLevels(elimination)
         self.places = Places(model, elimination, self.levels, self.border)
         row_in, column_in = elimination.is_inner[cross.row], elimination.is_inner[cross.column]
         dense, self._entries = ~row_in & ~column_in, self.levels.entries
@@ -141,7 +159,7 @@ class HendersonEngine:
         w = self.places.by_level(inner_w, border.w)
         pairings = []
         for u, term in enumerate(model.terms):
-            own = w[u] if term.kernel is None else term.kernel @ w[u]
+            own = related(term.kernel, w[u])
             pairings.append(0.5 * (w[u].T @ own / sigma2 - traces[u]))
         by_section = self._by_section(equations, inner_u, inner_w)
         pairings += self._residual_pairings(equations, sigma2, by_section[2], for_traces, pairings)
@@ -213,7 +231,7 @@ class HendersonEngine:
         w = self.places.by_level(inner_w, border_w)
         inner_h, border_h = [], []
         for u, (term, part) in enumerate(zip(self.model.terms, self.model.split(theta), strict=False)):
-            own = w[u] if term.kernel is None else term.kernel @ w[u]
+            own = related(term.kernel, w[u])
             directions = term.structure.natural_derivatives(part) if natural else term.structure.derivatives(part)
             for q, d in zip(term.structure.natural, directions, strict=True):
                 inner = torch.zeros(self.levels.size, dtype=torch.float64)
@@ -311,7 +329,7 @@ class HendersonEngine:
         h = self.places.by_level(*self._times(at.equations, x_c, x_b))
         out = []
         for u, (term, part) in enumerate(zip(model.terms, parts, strict=False)):
-            own = h[u] if term.kernel is None else torch.einsum("qj,jkp->qkp", term.kernel, h[u])
+            own = related(term.kernel, h[u])
             out += [at.sigma2 * torch.einsum("qap,ab,qbr->pr", h[u], d, own) for d in term.structure.derivatives(part)]
         if model.profiled:
             out.append(at.beta_covariance / at.sigma2)
