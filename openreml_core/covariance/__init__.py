@@ -10,11 +10,11 @@ from openreml_core.covariance import transforms
 from openreml_core.covariance.adapter import Adapter
 from openreml_core.covariance.antedependence import Antedependence
 from openreml_core.covariance.cholesky import CholeskyStructure, Diagonal, Unstructured
-from openreml_core.covariance.kernel import KnownInverse
 from openreml_core.covariance.components import BlockResidual, Component, GroupedTerm, IndependentResidual
 from openreml_core.covariance.constant import Constant
 from openreml_core.covariance.correlation import Correlation
 from openreml_core.covariance.factor_analytic import FactorAnalytic, ReducedRank
+from openreml_core.covariance.kernel import KnownInverse
 from openreml_core.covariance.kronecker_structure import KroneckerStructure
 from openreml_core.covariance.leaves import (
     CompoundSymmetric,
@@ -76,13 +76,13 @@ __all__ = [
     "Gaussian",
     "Gram",
     "GroupedTerm",
-    "KnownInverse",
     "Hadamard",
     "Identity",
     "Independent",
     "IndependentResidual",
     "Inverse",
     "Known",
+    "KnownInverse",
     "Kronecker",
     "KroneckerStructure",
     "LowerTriangular",

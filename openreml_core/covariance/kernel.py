@@ -33,12 +33,12 @@ class KnownInverse:
     --------
     >>> k = KnownInverse(sparse.csr_array([[2.0, -1.0], [-1.0, 2.0]]))
     >>> k.times(torch.tensor([[3.0], [0.0]]).double()).ravel()
-    tensor([2., 1.], dtype=torch.float64)
+    tensor([2.0000, 1.0000], dtype=torch.float64)
     """
 
     def __init__(self, inverse: sparse.sparray, matrix: Tensor | None = None) -> None:
         self.inverse = sparse.csr_array(inverse)
-        self._given = matrix
+        self.given = matrix
         self._factorised = SparseMatrix(self.inverse)
 
     @property
@@ -53,19 +53,19 @@ class KnownInverse:
 
     def diagonal(self) -> Tensor:
         """K_jj, (q,)."""
-        return self._factorised.inverse_diagonal if self._given is None else self._given.diagonal()
+        return self._factorised.inverse_diagonal if self.given is None else self.given.diagonal()
 
     def times(self, x: Tensor) -> Tensor:
         """K x, x (q, ...)."""
-        if self._given is not None:
-            return (self._given @ x.reshape(self.size, -1)).reshape(x.shape)
+        if self.given is not None:
+            return (self.given @ x.reshape(self.size, -1)).reshape(x.shape)
         return self._factorised.solve(x.reshape(self.size, -1)).reshape(x.shape)
 
     @cached_property
     def matrix(self) -> Tensor:
         """K, written out."""
-        if self._given is not None:
-            return self._given
+        if self.given is not None:
+            return self.given
         out = self._factorised.solve(torch.eye(self.size, dtype=torch.float64))
         return (out + out.T) / 2
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 
 import torch
 
-from openreml_core.covariance import IndependentResidual
-from openreml_core.engines.elimination import one_by_one
+from openreml_core.covariance import IndependentResidual, KnownInverse
+from openreml_core.engines.elimination import one_by_one, together
 from openreml_core.engines.engine import Engine
 from openreml_core.engines.henderson import HendersonEngine
 from openreml_core.engines.marginal import MarginalEngine
+from openreml_core.engines.sparse_levels import SparseLevels
 from openreml_core.engines.threads import use_threads
 from openreml_core.errors import ModelError
+from openreml_core.factorisation import TooLarge
 from openreml_core.model import MixedModel
 
 ENGINES = ("auto", "marginal", "henderson")
@@ -23,6 +26,12 @@ DENSE, LISTED = 2e10, 1e8
 OVERHEAD = {"marginal": 0.8e-3, "henderson": 2.2e-3}
 #: Share of the free memory that an engine may take.
 SHARE = 0.8
+#: How fit.engine calls the mixed-model equations with a sparse factor.
+SPARSE = "henderson (sparse)"
+#: Seconds of an iteration beyond which sparse equations are looked at: their pattern has to be found for that.
+LOOKED_AT = 0.3
+#: Seconds that a batch of supernodes takes, however small; vectors of the factor's length that an evaluation holds.
+BATCH, COPIES = 3e-4, 3
 
 
 @dataclass(frozen=True)
@@ -38,12 +47,18 @@ class Plan:
         Time of one iteration.
     size : int
         Rows of its largest dense matrix.
+    effects : int
+        Random effects in the sparse factor, of an engine that has one.
+    entries : int
+        Entries of the factor.
     """
 
     engine: str
     bytes: int
     seconds: float
     size: int
+    effects: int = 0
+    entries: int = 0
 
     @property
     def words(self) -> str:
@@ -51,6 +66,7 @@ class Plan:
         how = {
             "marginal": f"the covariance of all {self.size:,} rows",
             "henderson": f"mixed-model equations with a dense part of {self.size:,}",
+            SPARSE: f"sparse mixed-model equations of {self.effects:,} effects, {self.entries:,} entries in their factor",
         }[self.engine]
         memory = f"{self.bytes / 1e9:.1f} GB" if self.bytes >= 1e9 else f"{max(self.bytes / 1e6, 1):.0f} MB"
         return f"{how}; {time_class(self.seconds)} an iteration, {memory}"
@@ -70,31 +86,14 @@ def time_class(seconds: float) -> str:
 
 
 def plan(name: str, model: MixedModel) -> Plan:
-    """The plan by an engine's name; ``"auto"`` takes the cheaper one.
+    """The plan by an engine's name; ``"auto"`` takes the cheaper one, ``"henderson"`` the cheaper of dense and sparse equations.
 
     Raises
     ------
     ModelError
         For an unknown name, a model that the engine cannot take, or matrices that would not fit into the memory at hand.
     """
-    if name not in ENGINES:
-        raise ModelError(f"engine={name!r} is not known.", hint=f"Choose one of {', '.join(ENGINES)}.")
-    reason = no_equations(model)
-    if name == "henderson" and reason:
-        raise ModelError(f"The mixed-model equations cannot take this model: {reason}.", hint="Choose engine='auto'.")
-    plans = [_marginal(model)] if name != "henderson" else []
-    if name != "marginal" and not reason:
-        plans.append(_henderson(model))
-    free = SHARE * available_bytes()
-    fitting = [p for p in plans if p.bytes <= free]
-    if not fitting:
-        least = min(plans, key=lambda p: p.bytes)
-        raise ModelError(
-            f"{model.n:,} rows need about {least.bytes / 2**30:.1f} GiB for matrices of {least.size:,} x {least.size:,}; "
-            f"{free / SHARE / 2**30:.1f} GiB are free.",
-            hint="Fit a part of the rows, or the means of replicates.",
-        )
-    return min(fitting, key=lambda p: p.seconds)
+    return _planned(name, model)[0]
 
 
 def choose_engine(name: str, model: MixedModel) -> Engine:
@@ -110,9 +109,45 @@ def choose_engine(name: str, model: MixedModel) -> Engine:
     ModelError
         As :func:`plan`.
     """
-    chosen = plan(name, model)
+    chosen, engine = _planned(name, model)
     use_threads(chosen.size)
+    if engine is not None:
+        return engine
     return HendersonEngine(model) if chosen.engine == "henderson" else MarginalEngine(model)
+
+
+def _planned(name: str, model: MixedModel) -> tuple[Plan, HendersonEngine | None]:
+    """The plan, and the engine of sparse equations where they had to be set up to know what they take."""
+    if name not in ENGINES:
+        raise ModelError(f"engine={name!r} is not known.", hint=f"Choose one of {', '.join(ENGINES)}.")
+    reason = no_equations(model)
+    if name == "henderson" and reason:
+        raise ModelError(f"The mixed-model equations cannot take this model: {reason}.", hint="Choose engine='auto'.")
+    plans = [_marginal(model)] if name != "henderson" else []
+    if name != "marginal" and not reason:
+        plans.append(_henderson(model))
+    free = SHARE * available_bytes()
+    fitting = [p for p in plans if p.bytes <= free]
+    cheapest = min((p.seconds for p in fitting), default=math.inf)
+    sparse, short = None, ""
+    if name != "marginal" and not reason and cheapest > LOOKED_AT and together(model):
+        try:
+            sparse = HendersonEngine(model, sparse=True, most=free / 8 / COPIES)
+        except TooLarge as found:
+            short = f", and sparse mixed-model equations for more than {found.entries * 8 * COPIES / 2**30:.1f} GiB"
+        else:
+            expected = _sparse(sparse)
+            if expected.bytes <= free and expected.seconds < cheapest:
+                return expected, sparse
+            short = f", and sparse mixed-model equations for {expected.bytes / 2**30:.1f} GiB"
+    if not fitting:
+        least = min(plans, key=lambda p: p.bytes)
+        raise ModelError(
+            f"{model.n:,} rows need about {least.bytes / 2**30:.1f} GiB for matrices of {least.size:,} x {least.size:,}{short}; "
+            f"{free / SHARE / 2**30:.1f} GiB are free.",
+            hint="Fit a part of the rows, or the means of replicates.",
+        )
+    return min(fitting, key=lambda p: p.seconds), None
 
 
 def no_equations(model: MixedModel) -> str:
@@ -126,7 +161,25 @@ def no_equations(model: MixedModel) -> str:
 def _marginal(model: MixedModel) -> Plan:
     n = model.n
     seconds = OVERHEAD["marginal"] + 4 * n**3 / DENSE + (4 + 4 * len(model.terms)) * n**2 / LISTED / 10
-    return Plan("marginal", dense_bytes(model), seconds, n)
+    return Plan("marginal", dense_bytes(model) + _written_bytes(model), seconds, n)
+
+
+def _written_bytes(model: MixedModel) -> int:
+    """Memory of relationships that are known by their inverse and would have to be written out: K and its root."""
+    kernels = [t.kernel for t in model.terms]
+    return sum(16 * k.size**2 for k in kernels if isinstance(k, KnownInverse) and k.given is None)
+
+
+def _sparse(engine: HendersonEngine) -> Plan:
+    """What the sparse equations take, their factor's pattern being known."""
+    assert isinstance(engine.levels, SparseLevels)
+    levels, symbolic = engine.levels, engine.levels.symbolic
+    seconds = OVERHEAD["henderson"] + 7 * symbolic.multiplications / DENSE + len(symbolic.batches) * BATCH
+    seconds += (4 * symbolic.entries + 10 * levels.entries + 6 * levels.size * levels.width) / LISTED
+    seconds += 2 * levels.size * float(levels.width) ** 2 / DENSE + 3 * levels.width**3 / DENSE
+    size = 8 * (COPIES * symbolic.entries + 12 * levels.entries + 8 * levels.size * levels.width + 8 * levels.width**2)
+    widest = int(symbolic.width.max() + symbolic.count[symbolic.width.argmax()]) if len(symbolic.width) else 0
+    return Plan(SPARSE, int(size), seconds, max(widest, levels.width), levels.size, symbolic.entries)
 
 
 def _henderson(model: MixedModel) -> Plan:
@@ -137,12 +190,13 @@ def _henderson(model: MixedModel) -> Plan:
     width = model.p + 1 + sum(t.incidence[1].shape[1] for t in model.terms)
     entries = model.n * width**2
     products = 0.0
-    for size, term in zip(sizes, model.terms, strict=True):
-        if alone and size == max(alone):
+    for count, term in zip(sizes, model.terms, strict=True):
+        if alone and count == max(alone):
             met = min(model.n / len(term.levels) * width, border)
             products = len(term.levels) * met**2
     seconds = OVERHEAD["henderson"] + 3 * border**3 / DENSE + (min(products, 3e8) + min(entries, 1e7)) / LISTED / 4
-    return Plan("henderson", int(8 * (8 * border**2 + 6 * entries + 3 * min(products, 3e7))), seconds, border)
+    size = int(8 * (8 * border**2 + 6 * entries + 3 * min(products, 3e7))) + _written_bytes(model)
+    return Plan("henderson", size, seconds, border)
 
 
 def dense_bytes(model: MixedModel) -> int:

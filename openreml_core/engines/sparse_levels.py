@@ -127,7 +127,9 @@ class SparseLevels:
         local = column - starts[term]
         return term, local // sizes[term], local % sizes[term]
 
-    def _meetings(self) -> tuple[list[tuple[int, int, np.ndarray, np.ndarray, slice]], dict[tuple[int, int], np.ndarray], int]:
+    def _meetings(
+        self,
+    ) -> tuple[list[tuple[int, int, np.ndarray, np.ndarray, slice]], dict[tuple[int, int], np.ndarray], int]:
         cross, sizes, terms = self.elimination.cross, self.elimination.sizes, list(self.places)
         inner = self.elimination.is_inner
         both = inner[cross.row] & inner[cross.column]
@@ -179,7 +181,8 @@ class SparseLevels:
         target = at
         if t == s:
             target = at.clone()
-            target[:, *torch.triu_indices(*at.shape[1:], offset=1)] = self.symbolic.entries
+            above = torch.triu_indices(at.shape[1], at.shape[1], offset=1)
+            target[:, above[0], above[1]] = self.symbolic.entries
         return Link(t, s, first, second, own, target, at)
 
     def targets(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
@@ -212,15 +215,15 @@ class SparseEquations:
         shape = (levels.size, levels.width)
         side = entries[levels._side : levels.entries].numpy()
         self.side = sparse.csr_array((side, (levels.row, levels.border_column)), shape=shape)
-        parts = []
+        places, values = [], []
         for link, block in zip(levels.links, self.blocks, strict=True):
-            row = levels.places[link.first][link.i][:, :, None].expand(block.shape).reshape(-1)
-            column = levels.places[link.second][link.j][:, None, :].expand(block.shape).reshape(-1)
-            parts.append((block.reshape(-1), row, column))
-            if link.first != link.second:
-                parts.append((block.reshape(-1), column, row))
-        value, row, column = (torch.cat(each).numpy() for each in zip(*parts, strict=True))
-        self.square = sparse.csr_array((value, (row, column)), shape=(levels.size, levels.size))
+            row = levels.places[link.first][link.i][:, :, None].expand(block.shape).reshape(-1).numpy()
+            column = levels.places[link.second][link.j][:, None, :].expand(block.shape).reshape(-1).numpy()
+            both = [(row, column), (column, row)] if link.first != link.second else [(row, column)]
+            places += both
+            values += [block.reshape(-1).numpy()] * len(both)
+        rows, columns = (np.concatenate(each) for each in zip(*places, strict=True))
+        self.square = sparse.csr_array((np.concatenate(values), (rows, columns)), shape=(levels.size, levels.size))
 
     def at(self, factors: Factors) -> Solved:
         return SparseSolved(self, factors)

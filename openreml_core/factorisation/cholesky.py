@@ -89,7 +89,8 @@ class SparseCholesky:
         out = x[torch.from_numpy(self.symbolic.order)]
         for batch in self.symbolic.batches:
             w, block, columns = batch.width, batch.view(self.flat), batch.columns
-            own = out[columns] / block[:, :1] if w == 1 else torch.linalg.solve_triangular(block[:, :w], out[columns], upper=False)
+            own = out[columns]
+            own = own / block[:, :1] if w == 1 else torch.linalg.solve_triangular(block[:, :w], own, upper=False)
             out[columns] = own
             if batch.below:
                 moved = block[:, w:] @ own
@@ -99,7 +100,9 @@ class SparseCholesky:
             own = out[columns]
             if batch.below:
                 own = own - block[:, w:].mT @ out[batch.rows]
-            out[columns] = own / block[:, :1] if w == 1 else torch.linalg.solve_triangular(block[:, :w].mT, own, upper=True)
+            out[columns] = (
+                own / block[:, :1] if w == 1 else torch.linalg.solve_triangular(block[:, :w].mT, own, upper=True)
+            )
         return out[torch.from_numpy(self.symbolic.place)]
 
 

@@ -4,12 +4,14 @@
 
 With struct(j) the rows of L's column j below the diagonal and parent(j) the first of them,
 
-    struct(j) = A's rows below j, and struct(c) less j of every c with parent(c) = j     (Liu 1990, SIAM J. Matrix Anal. 11, 134-172)
+    struct(j) = A's rows below j, and struct(c) less j of every c with parent(c) = j
 
 Columns of one chain c -> parent(c) with the same rows below are a *supernode*: a dense block of w columns and w + r rows. A
 child is merged into the parent behind it while that adds few zeros (Ashcraft and Grimes 1989, ACM Trans. Math. Softw. 15,
 291-309). Blocks lie in one vector. Those of one height in the tree do not depend on each other, and small ones of one
 shape are a *batch*, handled by one operation.
+
+(Liu 1990, SIAM J. Matrix Anal. Appl. 11, 134-172, on the tree.)
 """
 
 from __future__ import annotations
@@ -134,13 +136,15 @@ class Symbolic:
         self.start = np.zeros(len(self.first), dtype=np.int64)
         self.start[order] = np.cumsum(own[order]) - own[order]
         # Rows of all supernodes in one sorted list: own columns, then those below.
-        every = [np.concatenate([np.arange(a, a + w), b]) for a, w, b in zip(self.first, self.width, self.below, strict=True)]
+        every = [
+            np.concatenate([np.arange(a, a + w), b]) for a, w, b in zip(self.first, self.width, self.below, strict=True)
+        ]
         self._row_start = np.concatenate([[0], np.cumsum(self.width + self.count)])
         owner = np.repeat(np.arange(len(self.first)), self.width + self.count)
         self._rows = owner * self.size + (np.concatenate(every) if every else np.zeros(0, dtype=np.int64))
         same = [a[order][1:] != a[order][:-1] for a in (key, self.count, self.width, height)]
-        cuts = np.flatnonzero(np.concatenate([[True], np.logical_or.reduce(same)])) if len(order) else []
-        self.batches = tuple(b for which in np.split(order, cuts[1:]) if len(which) for b in self._batches(which, large))
+        cuts = np.flatnonzero(np.logical_or.reduce(same)) + 1
+        self.batches = tuple(b for which in np.split(order, cuts) if len(which) for b in self._batches(which, large))
 
     def _batches(self, which: np.ndarray, large: np.ndarray) -> list[Batch]:
         w, r = int(self.width[which[0]]), int(self.count[which[0]])

@@ -13,6 +13,7 @@ from openreml_core.covariance import (
     Diagonal,
     GroupedTerm,
     Independent,
+    KnownInverse,
     PlacedTerm,
     ScaledCorrelation,
     SmoothTerm,
@@ -44,10 +45,11 @@ def random_term(random: RandomDesign, relationship: Relationship | None = None) 
     FormulaError
         A structure that needs more effects or rows than the term has, or ``known`` without a relationship.
     """
-    levels, kernel = tuple(random.levels), None
+    levels: tuple[str, ...] = tuple(random.levels)
+    kernel: Tensor | KnownInverse | None = None
     if relationship is not None:
         relationship = relationship.ordered(levels)
-        levels, kernel = relationship.labels, torch.from_numpy(np.array(relationship.matrix, dtype=np.float64))
+        levels, kernel = relationship.labels, _kernel(relationship)
     elif random.structure == "known":
         group = ":".join(random.group)
         raise FormulaError(
@@ -63,6 +65,17 @@ def random_term(random: RandomDesign, relationship: Relationship | None = None) 
     if random.term.is_smooth and not random.group:
         return SmoothTerm(random.name, structure, random.effects, basis)
     return GroupedTerm(random.name, structure, levels, codes, basis, kernel)
+
+
+def _kernel(relationship: Relationship) -> Tensor | KnownInverse:
+    """K as engines take it: by its sparse inverse where that is known."""
+    written = None
+    if relationship.written is not None:
+        written = torch.from_numpy(np.array(relationship.written, dtype=np.float64))
+    if relationship.inverse is not None:
+        return KnownInverse(relationship.inverse, written)
+    assert written is not None
+    return written
 
 
 def random_structure(random: RandomDesign) -> Structure:
