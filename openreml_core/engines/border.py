@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openreml_core.covariance.kernel import written_out
 from openreml_core.engines.blocked_levels import well_conditioned
 from openreml_core.engines.elimination import Elimination
 from openreml_core.engines.engine import NotPositiveDefinite
@@ -49,7 +50,7 @@ class Border:
     def roots(self) -> dict[int, Tensor]:
         """L_K of every term with a known relationship."""
         kernels = {u: self.model.terms[u].kernel for u in self.terms}
-        return {u: semidefinite_root(k.to(self.device)) for u, k in kernels.items() if k is not None}
+        return {u: semidefinite_root(written_out(k).to(self.device)) for u, k in kernels.items() if k is not None}
 
     def _plain(self, factors: Factors) -> Tensor | None:
         """Lambda's diagonal, where that is all of it; (B - 1,)."""
@@ -181,7 +182,7 @@ class SolvedBorder:
                 out[u] = (own - product).to("cpu")
             else:
                 zpz = (s0[where, where] - left @ s0[:, where]).reshape(q, k, q, k)
-                out[u] = torch.einsum("qj,qajb->ab", kernel.to(zpz.device), zpz).to("cpu")
+                out[u] = torch.einsum("qj,qajb->ab", written_out(kernel).to(zpz.device), zpz).to("cpu")
         return out
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from openreml_core.covariance.kernel import related
 from openreml_core.engines.engine import Evaluation, NotPositiveDefinite, RandomEffects
 from openreml_core.engines.inverse import cholesky_inverse
 from openreml_core.engines.second_order import natural_bends, natural_slopes, roots
@@ -272,8 +273,7 @@ class MarginalEngine:
         k, prior = torch.zeros(model.n, c, dtype=fixed.dtype), torch.zeros(c, c, dtype=fixed.dtype)
         for term, part, z in zip(model.terms, model.split(at.theta), random, strict=False):
             gz = torch.einsum("ab,qbc->qac", term.structure.matrix(part), z)
-            if term.kernel is not None:
-                gz = torch.einsum("qj,jac->qac", term.kernel, gz)
+            gz = related(term.kernel, gz)
             prior += z.reshape(-1, c).T @ gz.reshape(-1, c)
             k += term.spread(gz)
         weighed = at.v_inverse @ k
