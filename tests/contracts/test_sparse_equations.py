@@ -31,7 +31,6 @@ def by_inverse(model: MixedModel) -> MixedModel:
     return replace(model, terms=tuple(terms))
 
 
-@pytest.mark.parametrize("where", WHERE)
 #: A sparse factor takes independent residuals, and needs effects.
 TAKEN = [
     name
@@ -40,6 +39,7 @@ TAKEN = [
 ]
 
 
+@pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("name", TAKEN)
 def test_the_sparse_factor_agrees(name, where):
     model = simulated(11, cut=1.0, **CASES[name])
