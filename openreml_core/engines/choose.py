@@ -110,9 +110,10 @@ def choose_engine(name: str, model: MixedModel) -> Engine:
         As :func:`plan`.
     """
     chosen, engine = _planned(name, model)
-    use_threads(chosen.size)
     if engine is not None:
+        use_threads(_typical_rows(engine))
         return engine
+    use_threads(chosen.size)
     return HendersonEngine(model) if chosen.engine == "henderson" else MarginalEngine(model)
 
 
@@ -197,6 +198,13 @@ def _henderson(model: MixedModel) -> Plan:
     seconds = OVERHEAD["henderson"] + 3 * border**3 / DENSE + (min(products, 3e8) + min(entries, 1e7)) / LISTED / 4
     size = int(8 * (8 * border**2 + 6 * entries + 3 * min(products, 3e7))) + _written_bytes(model)
     return Plan("henderson", size, seconds, border)
+
+
+def _typical_rows(engine: HendersonEngine) -> int:
+    """Rows of a matrix whose factorisation takes as long as the mean batch of supernodes."""
+    assert isinstance(engine.levels, SparseLevels)
+    symbolic = engine.levels.symbolic
+    return round((6 * symbolic.multiplications / len(symbolic.batches)) ** (1 / 3))
 
 
 def dense_bytes(model: MixedModel) -> int:
