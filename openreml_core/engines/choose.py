@@ -119,11 +119,13 @@ def choose_engine(name: str, model: MixedModel, device: str = "cpu", shared: Sha
     if device != "cpu" and not torch.cuda.is_available():
         raise ModelError("device='cuda' needs a GPU that torch can use, and finds none.", hint="Leave device out.")
     chosen, engine = _planned(name, model)
-    use_threads(chosen.size)
     if shared is not None and chosen.engine == "henderson" and shared.can_take(model):
+        use_threads(chosen.size)
         return shared.engine(model)
     if engine is not None:
+        use_threads(_typical_rows(engine))
         return engine
+    use_threads(chosen.size)
     return HendersonEngine(model, device=device) if chosen.engine == "henderson" else MarginalEngine(model, device)
 
 
@@ -242,3 +244,10 @@ def _keeps_blocks(term: RandomPart, member: np.ndarray, count: int) -> bool:
     first = np.zeros(count, dtype=np.int64)
     first[member] = codes
     return bool((first[member] == codes).all())
+
+
+def _typical_rows(engine: HendersonEngine) -> int:
+    """Rows of a matrix whose factorisation takes as long as the mean batch of supernodes."""
+    assert isinstance(engine.levels, SparseLevels)
+    symbolic = engine.levels.symbolic
+    return round((6 * symbolic.multiplications / len(symbolic.batches)) ** (1 / 3))
