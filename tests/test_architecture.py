@@ -24,6 +24,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("tables",),
     ("notation",),
     ("design",),
+    ("factorisation",),
     ("covariance",),
     ("relationship",),
     ("model",),

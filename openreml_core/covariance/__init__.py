@@ -14,6 +14,7 @@ from openreml_core.covariance.components import BlockResidual, Component, Groupe
 from openreml_core.covariance.constant import Constant
 from openreml_core.covariance.correlation import Correlation
 from openreml_core.covariance.factor_analytic import FactorAnalytic, ReducedRank
+from openreml_core.covariance.kernel import KnownInverse
 from openreml_core.covariance.kronecker_structure import KroneckerStructure
 from openreml_core.covariance.leaves import (
     CompoundSymmetric,
@@ -81,6 +82,7 @@ __all__ = [
     "IndependentResidual",
     "Inverse",
     "Known",
+    "KnownInverse",
     "Kronecker",
     "KroneckerStructure",
     "LowerTriangular",

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -50,7 +51,7 @@ class CholeskyStructure(Structure):
     def n_parameters(self) -> int:
         return len(self.places)
 
-    @property
+    @cached_property
     def natural(self) -> tuple[NaturalParameter, ...]:
         return tuple(
             NaturalParameter("variance", self.names[a])

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from openreml_core.covariance.cholesky import Diagonal
+from openreml_core.covariance.kernel import Kernel, related, written_out
 from openreml_core.covariance.structure import Structure
 
 
@@ -76,7 +77,7 @@ class GroupedTerm:
         The level of each row.
     basis : Tensor of shape (n, k)
         The effects' values in each row.
-    kernel : Tensor of shape (q, q), optional
+    kernel : Tensor of shape (q, q) or KnownInverse, optional
         K, the known relationship of the levels; the identity by default.
     """
 
@@ -85,7 +86,7 @@ class GroupedTerm:
     levels: tuple[str, ...]
     codes: Tensor
     basis: Tensor
-    kernel: Tensor | None = None
+    kernel: Kernel | None = None
 
     @property
     def copies(self) -> int:
@@ -111,7 +112,7 @@ class GroupedTerm:
         if self.kernel is None:
             same = (self.codes[:, None] == self.codes[None, :]).to(self.basis.dtype)
         else:
-            same = self.kernel[self.codes][:, self.codes]
+            same = written_out(self.kernel)[self.codes][:, self.codes]
         return same * (self.basis @ self.basis.T) if self.structure.size == 1 else same
 
     def add_to(self, v: Tensor, sigma: Tensor) -> Tensor:
@@ -130,7 +131,7 @@ class GroupedTerm:
         rows = self.basis[:, :, None] * w[:, None, :]
         out = torch.zeros(len(self.levels), *rows.shape[1:], dtype=w.dtype, device=w.device)
         out = out.index_add(0, self.codes, rows)
-        return out if self.kernel is None else torch.einsum("jl,lkc->jkc", self.kernel, out)
+        return related(self.kernel, out)
 
     def spread(self, u: Tensor) -> Tensor:
         """Z u: u (q, k, c) -> (n, c)."""
@@ -159,10 +160,7 @@ class GroupedTerm:
     def inner(self, direction: Tensor, b: Tensor) -> Tensor:
         """(K (x) D) b: b (q k, c)."""
         shaped = b.reshape(len(self.levels), self.structure.size, -1)
-        out = torch.einsum("ab,qbc->qac", direction, shaped)
-        if self.kernel is not None:
-            out = torch.einsum("qj,jac->qac", self.kernel, out)
-        return out.reshape(b.shape)
+        return related(self.kernel, torch.einsum("ab,qbc->qac", direction, shaped)).reshape(b.shape)
 
     def pair_frame(self, m: Tensor) -> Tensor:
         """(k, k): the sum of the levels' blocks of M (q k, q k), weighted by K."""
@@ -171,7 +169,7 @@ class GroupedTerm:
         return (
             torch.einsum("qaqb->ab", blocks)
             if self.kernel is None
-            else torch.einsum("qj,qajb->ab", self.kernel, blocks)
+            else torch.einsum("qj,qajb->ab", written_out(self.kernel), blocks)
         )
 
     @property
@@ -186,11 +184,12 @@ class GroupedTerm:
             same = self.codes[:, None] == self.codes[None, :]
             return sigma - sigma @ self.collect((inner * same) @ self.basis) @ sigma
         # Z K in columns: level j's share of row i is basis[i] K[code_i, j].
-        weights = self.kernel[self.codes]  # (n, q)
+        kernel = written_out(self.kernel)
+        weights = kernel[self.codes]  # (n, q)
         out = torch.empty(len(self.levels), *sigma.shape, dtype=sigma.dtype)
         for j in range(len(self.levels)):
             z = self.basis * weights[:, j : j + 1]
-            out[j] = self.kernel[j, j] * sigma - sigma @ (z.T @ (inner @ z)) @ sigma
+            out[j] = kernel[j, j] * sigma - sigma @ (z.T @ (inner @ z)) @ sigma
         return out
 
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from openreml_core.covariance.components import columns
+from openreml_core.covariance.kernel import Kernel, related, written_out
 from openreml_core.covariance.structure import Structure
 
 
@@ -36,7 +37,7 @@ class PlacedTerm:
         The q levels of the grouping.
     codes, index : Tensor of shape (n,), int64
         The level and the place of each row.
-    kernel : Tensor of shape (q, q), optional
+    kernel : Tensor of shape (q, q) or KnownInverse, optional
         K, the known relationship of the levels; the identity by default.
     everywhere : bool
         Whether every level has an effect at every place, seen or not; else only where it has rows (BLUPs are of these).
@@ -47,7 +48,7 @@ class PlacedTerm:
     levels: tuple[str, ...]
     codes: Tensor
     index: Tensor
-    kernel: Tensor | None = None
+    kernel: Kernel | None = None
     everywhere: bool = False
 
     @property
@@ -100,7 +101,7 @@ class PlacedTerm:
         """K between the levels of two cells, (c, c); None where it is 1 everywhere."""
         _, codes, _ = self.cells
         if self.kernel is not None:
-            return self.kernel[codes][:, codes]
+            return written_out(self.kernel)[codes][:, codes]
         return None if len(self.levels) == 1 else (codes[:, None] == codes[None, :]).double()
 
     def _between(self, sigma: Tensor) -> Tensor:
@@ -123,8 +124,7 @@ class PlacedTerm:
         """(I (x) K) Z' w by level: w (n, c) -> (q, k, c)."""
         q, k = len(self.levels), self.structure.size
         out = torch.zeros(q * k, w.shape[1], dtype=w.dtype).index_add(0, self.codes * k + self.index, w)
-        out = out.reshape(q, k, -1)
-        return out if self.kernel is None else torch.einsum("jl,lkc->jkc", self.kernel, out)
+        return related(self.kernel, out.reshape(q, k, -1))
 
     def spread(self, u: Tensor) -> Tensor:
         """Z u: u (q, k, c) -> (n, c)."""
@@ -164,12 +164,13 @@ class PlacedTerm:
         """K_jj Sigma - [(Sigma (x) K) Z' inner Z (Sigma (x) K)]_jj for every level j: (q, k, k)."""
         out = torch.empty(len(self.levels), *sigma.shape, dtype=sigma.dtype)
         _, codes, index = self.cells
+        kernel = None if self.kernel is None else written_out(self.kernel)
         right, within = sigma[index], self.frame(self.frame(inner).T)  # F'Z Sigma of a level, but for K
         for j in range(len(self.levels)):
-            if self.kernel is None:
+            if kernel is None:
                 own = codes == j
                 out[j] = sigma - right[own].T @ within[own][:, own] @ right[own]
             else:
-                held = self.kernel[codes, j][:, None] * right
-                out[j] = self.kernel[j, j] * sigma - held.T @ (within @ held)
+                held = kernel[codes, j][:, None] * right
+                out[j] = kernel[j, j] * sigma - held.T @ (within @ held)
         return out

@@ -23,6 +23,7 @@ from openreml_core.engines.blocked_levels import padded
 from openreml_core.engines.crossproducts import wide_design
 from openreml_core.engines.engine import NotPositiveDefinite
 from openreml_core.engines.errors import Directions
+from openreml_core.engines.inverse import cholesky_inverse
 from openreml_core.model import MixedModel
 
 
@@ -147,7 +148,7 @@ class SolvedBlocks:
             if int(failed) or not bool(torch.isfinite(factor.diagonal()).all()):
                 raise NotPositiveDefinite
             self.log_det += 2 * shape.count * float(factor.diagonal().log().sum())
-            self.inverse.append(torch.cholesky_inverse(factor))
+            self.inverse.append(cholesky_inverse(factor))
             for batch in shape.batches:
                 white = torch.linalg.solve_triangular(factor, batch.design, upper=False)
                 values.append((white.mT @ white).reshape(-1).numpy())

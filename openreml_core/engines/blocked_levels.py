@@ -8,6 +8,7 @@ A padded effect has 1 on its diagonal and meets nothing; a padded column of B_j 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -150,8 +151,26 @@ class BlockedEquations:
     levels: BlockedLevels
     entries: Tensor
 
+    @cached_property
+    def parts(self) -> list[tuple[Bucket, Tensor, Tensor]]:
+        """Every bucket with N within its levels, (G, b, b), and between them and the border, (G, b, m)."""
+        return [
+            (b, self.entries[b.square].reshape(b.levels, b.inner, b.inner),
+             self.entries[b.side].reshape(b.levels, b.inner, b.border))
+            for b in self.levels.buckets
+        ]  # fmt: skip
+
+    @cached_property
+    def typical(self) -> dict[int, float]:
+        """The mean of N's diagonal over the effects of every inner term."""
+        out = {}
+        for u in self.levels.places:
+            own = [square.reshape(-1)[b.blocks[u][1]] for b, square, _ in self.parts if u in b.blocks]
+            out[u] = float(torch.cat([d.diagonal(dim1=1, dim2=2).reshape(-1) for d in own]).mean())
+        return out
+
     def at(self, factors: Factors) -> BlockedSolved:
-        return BlockedSolved(self.levels, self.entries, factors)
+        return BlockedSolved(self, factors)
 
 
 class Block:
@@ -165,10 +184,8 @@ class Block:
         F, Y and Lambda F^-T.
     """
 
-    def __init__(self, bucket: Bucket, entries: Tensor, factors: Factors) -> None:
-        self.bucket = bucket
-        self.square = entries[bucket.square].reshape(bucket.levels, bucket.inner, bucket.inner)
-        self.side = entries[bucket.side].reshape(bucket.levels, bucket.inner, bucket.border)
+    def __init__(self, bucket: Bucket, square: Tensor, side: Tensor, factors: Factors) -> None:
+        self.bucket, self.square, self.side = bucket, square, side
         scale = torch.eye(bucket.inner, dtype=torch.float64).repeat(bucket.levels, 1, 1)
         for u, (_, flat) in bucket.blocks.items():
             scale.view(-1)[flat] = factors[u].expand(len(flat), -1, -1)
@@ -205,9 +222,10 @@ class Block:
 class BlockedSolved:
     """See :class:`openreml_core.engines.levels.Solved`."""
 
-    def __init__(self, levels: BlockedLevels, entries: Tensor, factors: Factors) -> None:
-        self.levels, self.factors = levels, factors
-        self.blocks = [Block(bucket, entries, factors) for bucket in levels.buckets]
+    def __init__(self, prepared: BlockedEquations, factors: Factors) -> None:
+        self.prepared, self.factors = prepared, factors
+        self.levels = levels = prepared.levels
+        self.blocks = [Block(*part, factors) for part in prepared.parts]
         self.log_det = sum(2 * float(b.factor.diagonal(dim1=1, dim2=2).log().sum()) for b in self.blocks)
         width = levels.width + 1
         flat = torch.zeros(width**2, dtype=torch.float64)
@@ -262,27 +280,24 @@ class BlockedSolved:
 
     def traces(self, t: Tensor) -> dict[int, Tensor]:
         """From M, L^-T (J I - sum M_jj) L^-1, where L is well away from singular; by differences otherwise."""
-        out = {}
-        stable = {u: self._stable(u) for u in self.levels.places}
-        for u, place in self.levels.places.items():
-            out[u] = torch.zeros(place.shape[1], place.shape[1], dtype=torch.float64)
+        typical = self.prepared.typical
+        stable = {u: well_conditioned(self.factors[u], typical[u]) for u in self.levels.places}
+        out = {u: torch.zeros_like(self.factors[u]) for u in self.levels.places}
         for block in self.blocks:
             present = block.bucket.blocks
             m = block.spherical(t) if any(stable[u] for u in present) else None
             zpz = block.zpz(t) if not all(stable[u] for u in present) else None
             for u, (_, flat) in present.items():
                 if m is not None and stable[u]:
-                    inverse = torch.linalg.inv(self.factors[u])
-                    eye = len(flat) * torch.eye(flat.shape[1], dtype=torch.float64)
-                    out[u] += inverse.T @ (eye - m.reshape(-1)[flat].sum(dim=0)) @ inverse
+                    out[u] -= m.reshape(-1)[flat].sum(dim=0)
+                    out[u].diagonal().add_(len(flat))
                 elif zpz is not None:
                     out[u] += zpz.reshape(-1)[flat].sum(dim=0)
+        for u in out:
+            if stable[u]:
+                half = torch.linalg.solve_triangular(self.factors[u].T, out[u], upper=True)
+                out[u] = torch.linalg.solve_triangular(self.factors[u].T, half.T, upper=True)
         return out
-
-    def _stable(self, u: int) -> bool:
-        diagonal = [b.square.reshape(-1)[b.bucket.blocks[u][1]] for b in self.blocks if u in b.bucket.blocks]
-        typical = float(torch.cat([d.diagonal(dim1=1, dim2=2).reshape(-1) for d in diagonal]).mean())
-        return well_conditioned(self.factors[u], typical)
 
     def on_pattern(self, t: Tensor) -> Tensor:
         out = torch.zeros(self.levels.entries, dtype=torch.float64)

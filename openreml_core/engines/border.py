@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openreml_core.covariance.kernel import written_out
 from openreml_core.engines.blocked_levels import well_conditioned
 from openreml_core.engines.elimination import Elimination
 from openreml_core.engines.engine import NotPositiveDefinite
+from openreml_core.engines.inverse import cholesky_inverse
 from openreml_core.engines.levels import Factors
 from openreml_core.model import MixedModel
 
@@ -48,7 +50,7 @@ class Border:
     def roots(self) -> dict[int, Tensor]:
         """L_K of every term with a known relationship."""
         kernels = {u: self.model.terms[u].kernel for u in self.terms}
-        return {u: semidefinite_root(k.to(self.device)) for u, k in kernels.items() if k is not None}
+        return {u: semidefinite_root(written_out(k).to(self.device)) for u, k in kernels.items() if k is not None}
 
     def _plain(self, factors: Factors) -> Tensor | None:
         """Lambda's diagonal, where that is all of it; (B - 1,)."""
@@ -130,13 +132,13 @@ class SolvedBorder:
 
     @cached_property
     def _inverse(self) -> Tensor:
-        return torch.cholesky_inverse(self.factor)
+        return cholesky_inverse(self.factor)
 
     @cached_property
     def _inverse_random(self) -> Tensor:
         """S^-1 as if X were known, zeros in its rows and columns."""
         random, size = self.border.random, len(self.factor)
-        inverse = torch.cholesky_inverse(self.factor[:random, :random])
+        inverse = cholesky_inverse(self.factor[:random, :random])
         return torch.nn.functional.pad(inverse, (0, size - random, 0, size - random))
 
     def t(self, known_fixed: bool = False) -> Tensor:
@@ -180,7 +182,7 @@ class SolvedBorder:
                 out[u] = (own - product).to("cpu")
             else:
                 zpz = (s0[where, where] - left @ s0[:, where]).reshape(q, k, q, k)
-                out[u] = torch.einsum("qj,qajb->ab", kernel.to(zpz.device), zpz).to("cpu")
+                out[u] = torch.einsum("qj,qajb->ab", written_out(kernel).to(zpz.device), zpz).to("cpu")
         return out
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from openreml_core.covariance import KnownInverse
 from openreml_core.engines.block_errors import blocks_of
 from openreml_core.engines.crossproducts import CrossProducts
-from openreml_core.engines.elimination import one_by_one
+from openreml_core.engines.elimination import one_by_one, together
 from openreml_core.engines.engine import Engine
-from openreml_core.engines.henderson import HendersonEngine
+from openreml_core.engines.henderson import SPARSE, HendersonEngine
 from openreml_core.engines.layout import independent
 from openreml_core.engines.marginal import MarginalEngine, dense_bytes
 from openreml_core.engines.memory import SHARE, available_bytes
 from openreml_core.engines.responses import SharedEquations
+from openreml_core.engines.sparse_levels import SparseLevels
 from openreml_core.engines.threads import use_threads
 from openreml_core.errors import ModelError
+from openreml_core.factorisation import TooLarge
 from openreml_core.model import MixedModel, RandomPart
 
 ENGINES = ("auto", "marginal", "henderson")
@@ -27,6 +31,10 @@ DENSE, LISTED = 2e10, 1e8
 OVERHEAD = {"marginal": 0.8e-3, "henderson": 2.2e-3}
 #: Matrices of the size of the dense part that an evaluation of the mixed-model equations holds.
 DENSE_MATRICES = 8
+#: Seconds of an iteration beyond which sparse equations are looked at: their pattern has to be found for that.
+LOOKED_AT = 0.3
+#: Seconds that a batch of supernodes takes, however small; vectors of the factor's length that an evaluation holds.
+BATCH, COPIES = 3e-4, 3
 
 
 @dataclass(frozen=True)
@@ -42,12 +50,18 @@ class Plan:
         Time of one iteration.
     size : int
         Rows of its largest dense matrix.
+    effects : int
+        Random effects in the sparse factor, of an engine that has one.
+    entries : int
+        Entries of the factor.
     """
 
     engine: str
     bytes: int
     seconds: float
     size: int
+    effects: int = 0
+    entries: int = 0
 
     @property
     def words(self) -> str:
@@ -55,6 +69,7 @@ class Plan:
         how = {
             "marginal": f"the covariance of all {self.size:,} rows",
             "henderson": f"mixed-model equations with a dense part of {self.size:,}",
+            SPARSE: f"sparse mixed-model equations of {self.effects:,} effects, {self.entries:,} entries in their factor",
         }[self.engine]
         memory = f"{self.bytes / 1e9:.1f} GB" if self.bytes >= 1e9 else f"{max(self.bytes / 1e6, 1):.0f} MB"
         return f"{how}; {time_class(self.seconds)} an iteration, {memory}"
@@ -74,30 +89,14 @@ def time_class(seconds: float) -> str:
 
 
 def plan(name: str, model: MixedModel) -> Plan:
-    """The plan by an engine's name; ``"auto"`` takes the cheaper one.
+    """The plan by an engine's name; ``"auto"`` takes the cheaper one, ``"henderson"`` the cheaper of dense and sparse equations.
 
     Raises
     ------
     ModelError
         For an unknown name, or matrices that would not fit into the memory at hand.
     """
-    if name not in ENGINES:
-        raise ModelError(f"engine={name!r} is not known.", hint=f"Choose one of {', '.join(ENGINES)}.")
-    plans = []
-    if name != "henderson":
-        plans.append(_marginal(model))
-    if name != "marginal":
-        plans.append(_henderson(model))
-    free = SHARE * available_bytes()
-    fitting = [p for p in plans if p.bytes <= free]
-    if not fitting:
-        least = min(plans, key=lambda p: p.bytes)
-        raise ModelError(
-            f"{model.n:,} rows need about {least.bytes / 2**30:.1f} GiB for matrices of {least.size:,} x {least.size:,}; "
-            f"{free / SHARE / 2**30:.1f} GiB are free.",
-            hint="Fit a part of the rows, or the means of replicates.",
-        )
-    return min(fitting, key=lambda p: p.seconds)
+    return _planned(name, model)[0]
 
 
 def choose_engine(name: str, model: MixedModel, device: str = "cpu", shared: SharedEquations | None = None) -> Engine:
@@ -119,11 +118,48 @@ def choose_engine(name: str, model: MixedModel, device: str = "cpu", shared: Sha
     """
     if device != "cpu" and not torch.cuda.is_available():
         raise ModelError("device='cuda' needs a GPU that torch can use, and finds none.", hint="Leave device out.")
-    chosen = plan(name, model)
-    use_threads(chosen.size)
+    chosen, engine = _planned(name, model)
     if shared is not None and chosen.engine == "henderson" and shared.can_take(model):
+        use_threads(chosen.size)
         return shared.engine(model)
+    if engine is not None:
+        use_threads(_typical_rows(engine))
+        return engine
+    use_threads(chosen.size)
     return HendersonEngine(model, device=device) if chosen.engine == "henderson" else MarginalEngine(model, device)
+
+
+def _planned(name: str, model: MixedModel) -> tuple[Plan, HendersonEngine | None]:
+    """The plan, and the engine of sparse equations where they had to be set up to know what they take."""
+    if name not in ENGINES:
+        raise ModelError(f"engine={name!r} is not known.", hint=f"Choose one of {', '.join(ENGINES)}.")
+    plans = []
+    if name != "henderson":
+        plans.append(_marginal(model))
+    if name != "marginal":
+        plans.append(_henderson(model))
+    free = SHARE * available_bytes()
+    fitting = [p for p in plans if p.bytes <= free]
+    cheapest = min((p.seconds for p in fitting), default=math.inf)
+    sparse, short = None, ""
+    if name != "marginal" and independent(model) and cheapest > LOOKED_AT and together(model):
+        try:
+            sparse = HendersonEngine(model, sparse=True, most=free / 8 / COPIES)
+        except TooLarge as found:
+            short = f", and sparse mixed-model equations for more than {found.entries * 8 * COPIES / 2**30:.1f} GiB"
+        else:
+            expected = _sparse(sparse)
+            if expected.bytes <= free and expected.seconds < cheapest:
+                return expected, sparse
+            short = f", and sparse mixed-model equations for {expected.bytes / 2**30:.1f} GiB"
+    if not fitting:
+        least = min(plans, key=lambda p: p.bytes)
+        raise ModelError(
+            f"{model.n:,} rows need about {least.bytes / 2**30:.1f} GiB for matrices of {least.size:,} x {least.size:,}{short}; "
+            f"{free / SHARE / 2**30:.1f} GiB are free.",
+            hint="Fit a part of the rows, or the means of replicates.",
+        )
+    return min(fitting, key=lambda p: p.seconds), None
 
 
 def engine_of_products(name: str, model: MixedModel, cross: CrossProducts) -> HendersonEngine:
@@ -154,7 +190,25 @@ def engine_of_products(name: str, model: MixedModel, cross: CrossProducts) -> He
 def _marginal(model: MixedModel) -> Plan:
     n = model.n
     seconds = OVERHEAD["marginal"] + 4 * n**3 / DENSE + (4 + 4 * len(model.terms)) * n**2 / LISTED / 10
-    return Plan("marginal", dense_bytes(model), seconds, n)
+    return Plan("marginal", dense_bytes(model) + _written_bytes(model), seconds, n)
+
+
+def _written_bytes(model: MixedModel) -> int:
+    """Memory of relationships that are known by their inverse and would have to be written out: K and its root."""
+    kernels = [t.kernel for t in model.terms]
+    return sum(16 * k.size**2 for k in kernels if isinstance(k, KnownInverse) and k.given is None)
+
+
+def _sparse(engine: HendersonEngine) -> Plan:
+    """What the sparse equations take, their factor's pattern being known."""
+    assert isinstance(engine.levels, SparseLevels)
+    levels, symbolic = engine.levels, engine.levels.symbolic
+    seconds = OVERHEAD["henderson"] + 7 * symbolic.multiplications / DENSE + len(symbolic.batches) * BATCH
+    seconds += (4 * symbolic.entries + 10 * levels.entries + 6 * levels.size * levels.width) / LISTED
+    seconds += 2 * levels.size * float(levels.width) ** 2 / DENSE + 3 * levels.width**3 / DENSE
+    size = 8 * (COPIES * symbolic.entries + 12 * levels.entries + 8 * levels.size * levels.width + 8 * levels.width**2)
+    widest = int(symbolic.width.max() + symbolic.count[symbolic.width.argmax()]) if len(symbolic.width) else 0
+    return Plan(SPARSE, int(size), seconds, max(widest, levels.width), levels.size, symbolic.entries)
 
 
 def _henderson(model: MixedModel) -> Plan:
@@ -180,9 +234,8 @@ def _henderson(model: MixedModel) -> Plan:
         # R's factor, N and P within the blocks, at every theta.
         seconds += float((3 * rows**3 + 4 * rows**2 * met + 4 * rows * met**2).sum()) / DENSE + entries / LISTED
         seconds += 2 * OVERHEAD["henderson"] * len(model.residuals)
-    return Plan(
-        "henderson", int(8 * (DENSE_MATRICES * border**2 + 6 * entries + 3 * min(products, 3e7))), seconds, border
-    )
+    size = int(8 * (DENSE_MATRICES * border**2 + 6 * entries + 3 * min(products, 3e7))) + _written_bytes(model)
+    return Plan("henderson", size, seconds, border)
 
 
 def _keeps_blocks(term: RandomPart, member: np.ndarray, count: int) -> bool:
@@ -191,3 +244,10 @@ def _keeps_blocks(term: RandomPart, member: np.ndarray, count: int) -> bool:
     first = np.zeros(count, dtype=np.int64)
     first[member] = codes
     return bool((first[member] == codes).all())
+
+
+def _typical_rows(engine: HendersonEngine) -> int:
+    """Rows of a matrix whose factorisation takes as long as the mean batch of supernodes."""
+    assert isinstance(engine.levels, SparseLevels)
+    symbolic = engine.levels.symbolic
+    return round((6 * symbolic.multiplications / len(symbolic.batches)) ** (1 / 3))

@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from openreml_core.covariance import SmoothTerm
+from openreml_core.covariance import KnownInverse, SmoothTerm
 from openreml_core.engines.errors import Errors
 from openreml_core.model import MixedModel, RandomPart
 
@@ -109,6 +109,21 @@ def choose_elimination(model: MixedModel, cross: Errors, term: int | None = None
     if term is None or not valid:
         valid.append(nothing)
     return min(valid, key=lambda e: e.cost)
+
+
+def eliminate_together(model: MixedModel, cross: Errors) -> Elimination:
+    """All terms in one sparse factor but those with a dense Z or a dense relationship: every inner column its own level."""
+    sizes = tuple(t.structure.size for t in model.terms)
+    starts = np.cumsum([0] + [len(t.levels) * k for t, k in zip(model.terms, sizes, strict=True)])
+    level = np.full(cross.size, -1, dtype=np.int64)
+    for u in together(model):
+        level[starts[u] : starts[u + 1]] = np.arange(starts[u], starts[u + 1])
+    return Elimination(cross, level, starts, sizes)
+
+
+def together(model: MixedModel) -> tuple[int, ...]:
+    """The terms that a sparse factor can take: unrelated levels, or a relationship known by its sparse inverse."""
+    return tuple(u for u, t in enumerate(model.terms) if one_by_one(t) or isinstance(t.kernel, KnownInverse))
 
 
 def _nested(model: MixedModel, plain: Elimination, t: int) -> np.ndarray:

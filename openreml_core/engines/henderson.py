@@ -31,24 +31,27 @@ import torch
 from torch import Tensor
 
 from openreml_core.covariance.cholesky import semidefinite_factor
-from openreml_core.covariance.components import columns
+from openreml_core.covariance.kernel import related
 from openreml_core.engines import levels, sensitivity
 from openreml_core.engines.blocked_levels import BlockedLevels
 from openreml_core.engines.border import Border, SolvedBorder, border_target
 from openreml_core.engines.crossproducts import CrossProducts
-from openreml_core.engines.elimination import choose_elimination
+from openreml_core.engines.elimination import choose_elimination, eliminate_together
 from openreml_core.engines.engine import NotPositiveDefinite, RandomEffects
 from openreml_core.engines.equations import Equations, HendersonEvaluation
 from openreml_core.engines.errors import SolvedErrors
 from openreml_core.engines.independent_errors import IndependentErrors, SolvedIndependent
 from openreml_core.engines.layout import errors_of
+from openreml_core.engines.observed import observed_by_differences
 from openreml_core.engines.places import Places
 from openreml_core.engines.scalar_levels import ScalarLevels
+from openreml_core.engines.sparse_levels import SparseLevels
+from openreml_core.factorisation import cholmod_is_there
 from openreml_core.model import MixedModel
 
+#: How fit.engine calls the mixed-model equations with a sparse factor.
+SPARSE = "henderson (sparse)"
 LOG_2PI = math.log(2 * math.pi)
-#: Step of the differences of the score, in units of a parameter's size.
-STEP = 1e-4
 
 
 class HendersonEngine:
@@ -63,9 +66,12 @@ class HendersonEngine:
         The term by whose levels effects are eliminated; the cheapest by default.
     device : str
         Where the border is factorised and inverted: ``"cpu"``, or ``"cuda"`` for a GPU.
+    sparse : bool
+        Whether all terms are eliminated together, by a sparse Cholesky factor (sparse_levels.py).
+    most : float
+        Entries that this factor may have.
     """
 
-    name = "henderson"
     exact_is_cheap = False
 
     def __init__(
@@ -74,27 +80,33 @@ class HendersonEngine:
         cross: CrossProducts | None = None,
         eliminate: int | None = None,
         device: str = "cpu",
+        sparse: bool = False,
+        most: float = math.inf,
     ) -> None:
-        self.model = model
+        self.model, self.name = model, SPARSE if sparse else "henderson"
         self.errors = errors = errors_of(model) if cross is None else IndependentErrors(cross)
-        elimination = choose_elimination(model, errors, eliminate)
+        elimination = eliminate_together(model, errors) if sparse else choose_elimination(model, errors, eliminate)
         self.inner_terms = elimination.inner_terms
         self.border = Border(model, elimination, device)
         alone = len(self.inner_terms) == 1 and elimination.sizes[self.inner_terms[0]] == 1
-        self.levels: levels.Levels = ScalarLevels(elimination) if alone else BlockedLevels(elimination)
+        self.levels: levels.Levels
+        if sparse:
+            self.levels = SparseLevels(elimination, model, cholmod_is_there(), most)
+        else:
+            self.levels = ScalarLevels(elimination) if alone else BlockedLevels(elimination)
         self.places = Places(model, elimination, self.levels, self.border)
         row, column = errors.row, errors.column
         row_in, column_in = elimination.is_inner[row], elimination.is_inner[column]
-        dense, mirrored = ~row_in & ~column_in, ~row_in & column_in
-        # Entries of N by their place in one vector: the levels' entries, then N_bb.
+        # Entries of N by their place in one vector: the levels' entries, then N_bb. Of two images of an entry that would
+        # both count, one goes to the end, unused.
         self._entries = self.levels.entries
-        place = np.empty(len(row), dtype=np.int64)
-        place[row_in] = self.levels.targets(row[row_in], column[row_in])
-        place[dense] = self._entries + border_target(elimination, row[dense], column[dense])
-        place[mirrored] = self.levels.targets(column[mirrored], row[mirrored])
-        self._place = place
-        #: The same for what is added up: mirror images would count twice and go to the end, unused.
-        self._target = np.where(mirrored, self._entries + self.border.width**2, place)
+        unused = self._entries + self.border.width**2
+        target, dense = np.full(len(row), unused, dtype=np.int64), ~row_in & ~column_in
+        target[row_in] = self.levels.targets(row[row_in], column[row_in])
+        target[dense] = self._entries + border_target(elimination, row[dense], column[dense])
+        self._target, self._place, image = target, target.copy(), target == unused
+        #: Where an entry or its image is found.
+        self._place[image] = self.levels.targets(column[image], row[image])
 
     def with_products(self, model: MixedModel, cross: CrossProducts) -> HendersonEngine:
         """The same equations with other values in N, of the model of another response."""
@@ -163,7 +175,7 @@ class HendersonEngine:
         w = self.places.by_level(inner_w, border.w)
         pairings = []
         for u, term in enumerate(model.terms):
-            own = w[u] if term.kernel is None else term.kernel @ w[u]
+            own = related(term.kernel, w[u])
             pairings.append(0.5 * (w[u].T @ own / sigma2 - traces[u]))
         e = self.places.whole(-inner_u, torch.cat([-border.solution, torch.ones(1, dtype=torch.float64)]))
         pairings += self._residual_pairings(equations, sigma2, e, for_traces, pairings)
@@ -219,7 +231,7 @@ class HendersonEngine:
         m = torch.cat([equations.inner.on_pattern(t), t[:-1, :-1].reshape(-1)])
         return m[torch.from_numpy(self._place)]
 
-    def _residual_directions(self, theta: Tensor, natural: bool) -> list[list[Tensor]]:
+    def residual_directions(self, theta: Tensor, natural: bool) -> list[list[Tensor]]:
         """dSigma for every parameter of every part of R."""
         parts = self.model.split(theta)[len(self.model.terms) :]
         if self.model.profiled:
@@ -234,18 +246,18 @@ class HendersonEngine:
     ) -> tuple[Tensor, Tensor]:
         """h_k = (K (x) dSigma_k) w for every parameter of the terms, at the inner places and in the border."""
         w = self.places.by_level(inner_w, border_w)
-        inner_h, border_h = [], []
+        count = sum(term.structure.n_parameters for term in self.model.terms)
+        inner = torch.zeros(self.levels.size, count, dtype=torch.float64)
+        border = torch.zeros(self.border.width, count, dtype=torch.float64)
+        column = 0
         for u, (term, part) in enumerate(zip(self.model.terms, self.model.split(theta), strict=False)):
-            own = w[u] if term.kernel is None else term.kernel @ w[u]
+            own = related(term.kernel, w[u])
             directions = term.structure.natural_derivatives(part) if natural else term.structure.derivatives(part)
             for q, d in zip(term.structure.natural, directions, strict=True):
-                inner = torch.zeros(self.levels.size, dtype=torch.float64)
-                border = torch.zeros(self.border.width, dtype=torch.float64)
                 scale = sigma2 ** (1 - q.degree) if natural else 1.0
-                (inner if u in self.inner_terms else border)[self.places.of_term[u]] = scale * own @ d.T
-                inner_h.append(inner)
-                border_h.append(border)
-        return columns(inner_h, self.levels.size), columns(border_h, self.border.width)
+                (inner if u in self.inner_terms else border)[self.places.of_term[u], column] = scale * own @ d.T
+                column += 1
+        return inner, border
 
     def times(self, equations: Equations, inner: Tensor, border: Tensor) -> tuple[Tensor, Tensor]:
         """N x: x at the inner places (., c) and in the border (B, c)."""
@@ -276,7 +288,7 @@ class HendersonEngine:
         g = self.times(equations, *h)
         square = h[0].T @ g[0] + h[1].T @ g[1]
         if natural or not model.profiled:
-            over, own = equations.errors.variates(e, self._residual_directions(theta, natural))
+            over, own = equations.errors.variates(e, self.residual_directions(theta, natural))
             s = self.places.parted(over)
             mixed = h[0].T @ s[0] + h[1].T @ s[1]
             square = torch.cat([torch.cat([square, mixed], dim=1), torch.cat([mixed.T, own], dim=1)])
@@ -300,25 +312,8 @@ class HendersonEngine:
         return self._information(at.theta, at.sigma2, at.equations, h, at.e, w, natural=True)
 
     def observed_information(self, at: HendersonEvaluation) -> Tensor:
-        """-d2l for theta, by central differences of the analytic score; sigma2's row exact.
-
-        The score's own derivative would need all of Z'PZ, of which only the levels' blocks exist here.
-        """
-        model, m = self.model, self.model.n_theta
-        size = torch.maximum(at.theta.abs(), 0.1 * model.scale)
-        rows = []
-        for k in range(m):
-            step = torch.zeros_like(at.theta)
-            step[k] = STEP * size[k]
-            rows.append((self.evaluate(at.theta - step).score - self.evaluate(at.theta + step).score) / (2 * step[k]))
-        profile = torch.stack(rows) if rows else torch.zeros(0, 0, dtype=torch.float64)
-        profile = (profile + profile.T) / 2
-        if not model.profiled:
-            return profile
-        # The score is that of the profile likelihood; sigma2's own row is known: d2l / d theta d sigma2 is minus AI's.
-        whole = at.information.clone()
-        whole[:m, :m] = profile + torch.outer(whole[:m, m], whole[:m, m]) / whole[m, m]
-        return whole
+        """-d2l for theta, by differences of the analytic score; sigma2's row exact."""
+        return observed_by_differences(self, at)
 
     def beta_columns(self, at: HendersonEvaluation) -> tuple[Tensor, Tensor]:
         """Columns (., p) of Lambda M Lambda' for b, at the inner places and in the border (y's row zero)."""
@@ -326,20 +321,8 @@ class HendersonEngine:
         return at.equations.inner.back(border), border
 
     def beta_covariance_derivatives(self, at: HendersonEvaluation) -> Tensor:
-        """dC / d theta_k = H'(K (x) dSigma_k) H, H = Z'V~^-1 X C; for a section x'N_s x / sigma2_s^2, x b's columns of M."""
-        model, parts = self.model, self.model.split(at.theta)
-        x_c, x_b = self.beta_columns(at)
-        h = self.places.by_level(*self.times(at.equations, x_c, x_b))
-        out = []
-        for u, (term, part) in enumerate(zip(model.terms, parts, strict=False)):
-            own = h[u] if term.kernel is None else torch.einsum("qj,jkp->qkp", term.kernel, h[u])
-            out += [at.sigma2 * torch.einsum("qap,ab,qbr->pr", h[u], d, own) for d in term.structure.derivatives(part)]
-        if model.profiled:
-            out.append(at.beta_covariance / at.sigma2)
-            return torch.stack(out)
-        x = self.places.whole(x_c, x_b)
-        out += at.equations.errors.sandwiches(x, self._residual_directions(at.theta, natural=False))
-        return torch.stack(out)
+        """dC / d theta_k, the profiled sigma2 last."""
+        return sensitivity.beta_derivatives(self, at)
 
     def natural_beta_slopes(self, at: HendersonEvaluation) -> Tensor:
         """dC / d nu_k for the natural parameters."""

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from openreml_core.covariance.kernel import related
 from openreml_core.engines.engine import Evaluation, NotPositiveDefinite, RandomEffects
+from openreml_core.engines.inverse import cholesky_inverse
 from openreml_core.engines.second_order import natural_bends, natural_slopes, roots
 from openreml_core.model import MixedModel
 
@@ -99,7 +101,7 @@ class MarginalEngine:
         u_inverse = torch.linalg.solve_triangular(u, torch.eye(model.p, dtype=u.dtype, device=u.device), upper=True)
         t = torch.linalg.solve_triangular(factor.T, q, upper=True)
         py = torch.linalg.solve_triangular(factor.T, rest[:, None], upper=True)[:, 0]
-        v_inverse = torch.cholesky_inverse(factor)
+        v_inverse = cholesky_inverse(factor)
 
         s = torch.outer(py, py / sigma2) - v_inverse
         if model.method == "reml":
@@ -271,8 +273,7 @@ class MarginalEngine:
         k, prior = torch.zeros(model.n, c, dtype=fixed.dtype), torch.zeros(c, c, dtype=fixed.dtype)
         for term, part, z in zip(model.terms, model.split(at.theta), random, strict=False):
             gz = torch.einsum("ab,qbc->qac", term.structure.matrix(part), z)
-            if term.kernel is not None:
-                gz = torch.einsum("qj,jac->qac", term.kernel, gz)
+            gz = related(term.kernel, gz)
             prior += z.reshape(-1, c).T @ gz.reshape(-1, c)
             k += term.spread(gz)
         weighed = at.v_inverse @ k

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from openreml_core.engines.engine import Engine
-from openreml_core.engines.henderson import HendersonEngine
+from openreml_core.engines.henderson import SPARSE, HendersonEngine
 from openreml_core.engines.marginal import MarginalEngine
 from openreml_core.model import MixedModel
-
-_KINDS: dict[str, type[MarginalEngine] | type[HendersonEngine]] = {
-    MarginalEngine.name: MarginalEngine,
-    HendersonEngine.name: HendersonEngine,
-}
 
 
 def same_engine(engine: Engine, model: MixedModel) -> Engine:
@@ -19,5 +14,5 @@ def same_engine(engine: Engine, model: MixedModel) -> Engine:
 
 
 def engine_named(name: str, model: MixedModel) -> Engine:
-    """The same by the engine's name, ``"marginal"`` or ``"henderson"``."""
-    return _KINDS[name](model)
+    """The same by the engine's name, ``"marginal"``, ``"henderson"`` or ``"henderson (sparse)"``."""
+    return MarginalEngine(model) if name == MarginalEngine.name else HendersonEngine(model, sparse=name == SPARSE)

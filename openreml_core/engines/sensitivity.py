@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from openreml_core.covariance.kernel import related, written_out
 from openreml_core.engines.border import semidefinite_root
 from openreml_core.engines.equations import HendersonEvaluation
 from openreml_core.engines.independent_errors import SolvedIndependent
@@ -42,9 +43,18 @@ if TYPE_CHECKING:
 MATRICES = 8
 
 
-def related(term: RandomPart, by_level: Tensor) -> Tensor:
-    """(K (x) I) u for u (q, ...) by level."""
-    return by_level if term.kernel is None else torch.tensordot(term.kernel, by_level, 1)
+def beta_derivatives(engine: HendersonEngine, at: HendersonEvaluation) -> Tensor:
+    """dC / d theta_k = Y'V_k Y for the free parameters, the profiled sigma2 last, (m or m + 1, p, p)."""
+    model, x_c, x_b = engine.model, *engine.beta_columns(at)
+    h = engine.places.by_level(*engine.times(at.equations, x_c, x_b))
+    out = []
+    for term, part, y in zip(model.terms, model.split(at.theta), h, strict=False):
+        own = related(term.kernel, y)
+        out += [at.sigma2 * torch.einsum("qap,ab,qbr->pr", y, d, own) for d in term.structure.derivatives(part)]
+    if model.profiled:
+        return torch.stack([*out, at.beta_covariance / at.sigma2])
+    directions = engine.residual_directions(at.theta, natural=False)
+    return torch.stack([*out, *at.equations.errors.sandwiches(engine.places.whole(x_c, x_b), directions)])
 
 
 def beta_slopes(engine: HendersonEngine, at: HendersonEvaluation) -> Tensor:
@@ -54,7 +64,7 @@ def beta_slopes(engine: HendersonEngine, at: HendersonEvaluation) -> Tensor:
     slopes = natural_slopes(model, at.theta, at.sigma2)
     out = []
     for (_, own), term, y in zip(slopes, model.terms, h, strict=False):
-        out += [torch.einsum("qap,ab,qbr->pr", y, d, related(term, y)) for d in own]
+        out += [torch.einsum("qap,ab,qbr->pr", y, d, related(term.kernel, y)) for d in own]
     x = engine.places.whole(x_c, x_b)
     return torch.stack([*out, *at.equations.errors.sandwiches(x, [own for _, own in slopes[len(model.terms) :]])])
 
@@ -74,7 +84,7 @@ def beta_excess(engine: HendersonEngine, at: HendersonEvaluation, weights: Tenso
             if u >= len(model.terms):
                 of_residual[u - len(model.terms)] += v * d
                 continue
-            own = torch.einsum("ab,qbp->qap", d, related(model.terms[u], h[u]))
+            own = torch.einsum("ab,qbp->qap", d, related(model.terms[u].kernel, h[u]))
             (f_c if u in engine.inner_terms else f_b)[places.of_term[u]] += v * own
         g_c, g_b = engine.times(equations, f_c, f_b)
         over, square = equations.errors.combined(x, of_residual)
@@ -85,7 +95,7 @@ def beta_excess(engine: HendersonEngine, at: HendersonEvaluation, weights: Tenso
     for component, bent in natural_bends(model, at.theta, at.sigma2, weights):
         u = next(i for i, own in enumerate(model.all_components) if own is component)
         if u < len(model.terms):
-            out -= torch.einsum("qap,ab,qbr->pr", h[u], bent, related(model.terms[u], h[u])) / 4
+            out -= torch.einsum("qap,ab,qbr->pr", h[u], bent, related(model.terms[u].kernel, h[u])) / 4
         else:
             directions = [[bent] if i == u - len(model.terms) else [] for i in range(len(model.residuals))]
             out -= equations.errors.sandwiches(x, directions)[0] / 4
@@ -127,7 +137,7 @@ def expected_information(engine: HendersonEngine, at: HendersonEvaluation) -> Te
     for t, (term, (_, own)) in enumerate(zip(model.terms, slopes, strict=False)):
         q, k = len(term.levels), term.structure.size
         for d in own:
-            turned = torch.einsum("ab,qbx->qax", d, related(term, h[places[t]].reshape(q, k, random)))
+            turned = torch.einsum("ab,qbx->qax", d, related(term.kernel, h[places[t]].reshape(q, k, random)))
             column = 0
             for u, other in enumerate(model.terms[: t + 1]):
                 m = _paired(other, h[places[t], places[u]], turned.reshape(q * k, random)[:, places[u]])
@@ -177,7 +187,7 @@ def _paired(term: RandomPart, left: Tensor, right: Tensor) -> Tensor:
     q, k = len(term.levels), term.structure.size
     shaped = right.reshape(-1, q, k)
     if term.kernel is not None:
-        shaped = torch.einsum("ji,xia->xja", term.kernel, shaped)
+        shaped = torch.einsum("ji,xia->xja", written_out(term.kernel), shaped)
     return torch.einsum("xja,xjb->ab", left.reshape(-1, q, k), shaped)
 
 
@@ -187,7 +197,7 @@ def _half_inverse(terms: Sequence[RandomPart], factors: Sequence[Tensor], n: Ten
     for term, factor, where in zip(terms, factors, _places(terms), strict=False):
         root = torch.eye(len(term.levels), dtype=torch.float64)
         if term.kernel is not None:
-            root = semidefinite_root(term.kernel)
+            root = semidefinite_root(written_out(term.kernel))
         from_roots[where, where] = torch.kron(root.contiguous(), factor.contiguous())
     a = from_roots.T @ n @ from_roots
     random = sum(len(t.levels) * t.structure.size for t in terms)

@@ -6,18 +6,19 @@ for each other.
 
 from __future__ import annotations
 
-import os
 from contextvars import ContextVar
 
 import torch
 
 SMALL = 400
+#: As many as torch began with: the cores, or fewer where OMP_NUM_THREADS says so.
+MOST = torch.get_num_threads()
 _alone: ContextVar[bool] = ContextVar("_alone", default=False)
 
 
 def use_threads(rows: int) -> None:
-    """Let torch use one thread for matrices of few rows, and every core for larger ones."""
-    wanted = 1 if rows < SMALL or _alone.get() else (os.cpu_count() or 1)
+    """Let torch use one thread for matrices of few rows, and all that it may for larger ones."""
+    wanted = 1 if rows < SMALL or _alone.get() else MOST
     if torch.get_num_threads() != wanted:
         torch.set_num_threads(wanted)
 

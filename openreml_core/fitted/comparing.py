@@ -118,8 +118,15 @@ def _clean(lrt: float) -> float:
     return 0.0 if abs(lrt) < NOTHING else lrt
 
 
+def at_hand(fit: Any) -> None:
+    """Refuse a fit whose rows are in files: what is simulated and fitted again needs them."""
+    if not fit.has_rows:
+        fit.design.frame.refuse()
+
+
 def needed(fit: Any) -> Any:
     """What fits a model again; a fit that was built by hand has none."""
+    at_hand(fit)
     if fit.again is None:
         raise ModelError(
             "This fit does not come of a formula and a table and cannot be fitted again.",
@@ -158,6 +165,9 @@ def compare(*fits: Any, refit: bool = True) -> pd.DataFrame:
     >>> reml.compare(a, b)["LRT"].round(4).tolist()
     [nan, 42.8368]
     """
+    for fit in fits:
+        if hasattr(fit, "has_rows"):
+            at_hand(fit)
     _check_comparable(fits)
     notes = []
     methods = {fit.method for fit in fits}

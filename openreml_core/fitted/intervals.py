@@ -13,7 +13,7 @@ import torch
 from openreml_core.errors import ModelError
 from openreml_core.fitted.again import again_with, given_response, with_values
 from openreml_core.fitted.base import FittedModel
-from openreml_core.fitted.comparing import compare, needed, random_anova_table
+from openreml_core.fitted.comparing import at_hand, compare, needed, random_anova_table
 from openreml_core.fitted.interval_tables import profile_table, wald_table
 from openreml_core.fitted.power_table import power_table
 from openreml_core.inference import chosen, quantities
@@ -54,6 +54,7 @@ class Intervals(FittedModel):
         >>> fit.simulate(3, seed=1).shape
         (180, 3)
         """
+        at_hand(self)
         count = checked_count("n", n)
         drawn = draw_responses(self._model, self.estimates.at, count, generator(seed)).numpy()
         values = drawn + np.asarray(self.design.offset, dtype=np.float64)[:, None]
@@ -178,6 +179,7 @@ class Intervals(FittedModel):
         >>> fit.profile("sigma").confint()[["lower", "upper"]].round(2).to_numpy().tolist()
         [[38.23, 67.66]]
         """
+        at_hand(self)
         return profile_of(self.estimates, parameters, likelihood)
 
     def bootstrap(
@@ -223,6 +225,7 @@ class Intervals(FittedModel):
         >>> drawn.replicates.shape, len(drawn.failed)
         ((200, 6), 0)
         """
+        at_hand(self)
         count = checked_count("n_boot", n_boot, least=2)
         taken = chosen(quantities(self._model), parameters)
         y = draw_responses(self._model, self.estimates.at, count, generator(seed))
@@ -257,7 +260,7 @@ class Intervals(FittedModel):
             Of the profiles of variance parameters. ML is lme4's choice: a fit by REML is repeated by ML for it. REML's own
             profile is about the REML estimate, and the better one where fixed effects take many degrees of freedom. Fixed
             effects have ML's.
-        ddf : {"normal", "satterthwaite", "residual"}
+        ddf : {"normal", "satterthwaite", "kenward-roger", "residual"}
             Of Wald intervals of the fixed effects.
         n_boot, seed, executor, on_progress
             Of the bootstrap: as for :meth:`bootstrap`.
@@ -278,6 +281,7 @@ class Intervals(FittedModel):
         """
         bound_of(level)
         if method == "profile":
+            at_hand(self)
             return profile_table(self.estimates, level, parameters, likelihood)
         if method == "wald":
             return wald_table(self.estimates, self._natural, level, parameters, ddf)
@@ -311,7 +315,7 @@ class Intervals(FittedModel):
             Level of the test.
         effect : number, sequence or mapping, optional
             The coefficients that are to be found (one each, or by name), or a random term's variance; as estimated by default.
-        ddf : {"satterthwaite", "residual", "normal"}
+        ddf : {"satterthwaite", "kenward-roger", "residual", "normal"}
             Denominator df of a fixed term's test.
         executor, on_progress
             As for :meth:`bootstrap`.

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from openreml_core.covariance import GroupedTerm
+from openreml_core.covariance.kernel import related
 from openreml_core.engines import Evaluation
 from openreml_core.errors import DataError
 from openreml_core.reml import Estimates
@@ -80,7 +81,11 @@ class Entries:
     @cached_property
     def kernel(self) -> Tensor | None:
         """K among the tested levels."""
-        return None if self.term.kernel is None else self.term.kernel[self.tested][:, self.tested]
+        if self.term.kernel is None:
+            return None
+        columns = torch.zeros(len(self.term.levels), len(self.tested), dtype=torch.float64)
+        columns[self.tested, np.arange(len(self.tested))] = 1.0
+        return related(self.term.kernel, columns)[self.tested]
 
     @cached_property
     def spread(self) -> float:

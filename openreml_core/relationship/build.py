@@ -10,15 +10,17 @@ from scipy import sparse
 
 from openreml_core.errors import DataError
 from openreml_core.relationship.given import read_given
-from openreml_core.relationship.inverse import read_inverse
+from openreml_core.relationship.inverse import WRITTEN, read_inverse
 from openreml_core.relationship.labels import counted
 from openreml_core.relationship.markers import Markers
 from openreml_core.relationship.matrix import Relationship
 from openreml_core.relationship.pedigree import LabelledInverse, Pedigree
 from openreml_core.relationship.positive import FLOOR, make_positive
 
-#: A pedigree with more individuals is cut down to the levels and their ancestors; K is dense.
+#: Rows that a matrix which has to be written out can have.
 MOST = 10_000
+#: A pedigree with more individuals is cut down to the levels and their ancestors.
+KEPT = 200_000
 
 
 def relationship_matrix(
@@ -73,11 +75,6 @@ def relationship_matrix(
         matrix, notices = make_positive(given, repair, weight)
         found = Relationship(labels, matrix, None, notices)
     elif isinstance(value, LabelledInverse):
-        if len(value.labels) > MOST:
-            raise DataError(
-                f"The inverse has {len(value.labels):,} rows; a relationship matrix can have {MOST:,}.",
-                hint="Give the pedigree, of which only the levels of the data and their ancestors are kept.",
-            )
         found = read_inverse(value)
     else:
         raise DataError(
@@ -95,27 +92,34 @@ def _by_pedigree(pedigree: Pedigree, levels: tuple[str, ...], repair: str, weigh
     notices = pedigree.notices
     known = set(pedigree.labels)
     used = [level for level in levels if level in known]
-    if len(pedigree) > MOST and used:
+    singular = pedigree.mendelian().min() < FLOOR
+    if len(pedigree) > (MOST if singular else KEPT) and used:
         whole, pedigree = len(pedigree), pedigree.ancestors_of(used)
+        singular = pedigree.mendelian().min() < FLOOR
         notices = (
             *notices,
             f"Of {whole:,} individuals the {len(pedigree):,} levels of the data and their ancestors are kept.",
         )
-    if len(pedigree) > MOST:
+    if len(pedigree) > MOST and singular:
         raise DataError(
-            f"The pedigree has {counted(len(pedigree), 'individual')}; a relationship matrix can have {MOST:,}.",
+            f"The pedigree has {counted(len(pedigree), 'individual')}, some of them no different from their parents; "
+            f"a relationship matrix that has no inverse can have {MOST:,}.",
             hint="Leave out old generations: Pedigree.ancestors_of() keeps some individuals and their ancestors.",
         )
-    a = pedigree.matrix().to_numpy()
     c = pedigree.group_variance
+    labels = (*pedigree.labels, *pedigree.groups)
+    ridge = sparse.diags_array(np.concatenate([np.zeros(len(pedigree)), np.full(len(pedigree.groups), 1.0 / c)]))
+    inverse = None if singular else (pedigree.inverse().matrix + ridge).tocsr()
+    if pedigree.groups:
+        what = counted(len(pedigree.groups), "genetic group")
+        notices = (*notices, f"{what} of unknown parents: levels with {c:g} times the additive variance.")
+    if len(pedigree) > WRITTEN and inverse is not None:
+        return Relationship(labels, None, inverse, notices)
+    a = pedigree.matrix().to_numpy()
     if pedigree.groups:
         q = pedigree.group_shares().to_numpy()
         a = np.block([[a + c * q @ q.T, c * q], [c * q.T, c * np.eye(q.shape[1])]])
-        what = counted(len(pedigree.groups), "genetic group")
-        notices = (*notices, f"{what} of unknown parents: levels with {c:g} times the additive variance.")
-    labels = (*pedigree.labels, *pedigree.groups)
-    if pedigree.mendelian().min() < FLOOR:
+    if inverse is None:
         a, more = make_positive(a, repair, weight)
         return Relationship(labels, a, None, (*notices, *more))
-    ridge = np.concatenate([np.zeros(len(pedigree)), np.full(len(pedigree.groups), 1.0 / c)])
-    return Relationship(labels, a, (pedigree.inverse().matrix + sparse.diags_array(ridge)).tocsr(), notices)
+    return Relationship(labels, a, inverse, notices)

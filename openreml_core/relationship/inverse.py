@@ -6,6 +6,7 @@ import numpy as np
 from scipy import linalg, sparse
 
 from openreml_core.errors import DataError
+from openreml_core.factorisation import SparseMatrix
 from openreml_core.relationship.given import ASYMMETRY
 from openreml_core.relationship.labels import counted, unique_labels
 from openreml_core.relationship.matrix import Relationship
@@ -13,10 +14,12 @@ from openreml_core.relationship.pedigree import LabelledInverse
 
 #: Smallest pivot of K^-1, scaled to a unit diagonal, that is not zero.
 PIVOT = 1e-12
+#: Up to so many rows K is written out; beyond, its inverse alone is kept.
+WRITTEN = 2_000
 
 
 def read_inverse(given: LabelledInverse) -> Relationship:
-    """Return K and K^-1.
+    """Return K and K^-1, K written out up to ``WRITTEN`` rows.
 
     Parameters
     ----------
@@ -55,25 +58,45 @@ def read_inverse(given: LabelledInverse) -> Relationship:
             hint="Fill both triangles with the same numbers.",
         )
     inverse = ((inverse + inverse.T) * 0.5).tocsr()
+    if len(labels) > WRITTEN:
+        _check_definite(inverse)
+        return Relationship(labels, None, inverse)
     return Relationship(labels, _inverted(inverse), inverse)
+
+
+def _check_definite(inverse: sparse.csr_array) -> None:
+    """Refuse a matrix that is no inverse, by its sparse factor scaled to a unit diagonal."""
+    diagonal = inverse.diagonal()
+    if not (diagonal > 0).all():
+        raise _singular()
+    size = sparse.diags_array(1 / np.sqrt(diagonal))
+    try:
+        factor = SparseMatrix(size @ inverse @ size).factor
+    except np.linalg.LinAlgError:
+        raise _singular() from None
+    if float(factor.pivots.min()) ** 2 < PIVOT:
+        raise _singular()
 
 
 def _inverted(inverse: sparse.csr_array) -> np.ndarray:
     """K (q, q), by the Cholesky factor of K^-1 scaled to a unit diagonal."""
     dense = inverse.toarray()
     diagonal = dense.diagonal()
-    singular = DataError(
-        "The matrix given as an inverse is not positive definite: it is the inverse of no relationship matrix.",
-        hint="With genetic groups, or for a singular matrix, give the pedigree or the matrix itself.",
-    )
     if not (diagonal > 0).all():
-        raise singular
+        raise _singular()
     size = 1 / np.sqrt(diagonal)
     try:
         factor = linalg.cholesky(dense * np.outer(size, size), lower=True)
     except linalg.LinAlgError:
-        raise singular from None
+        raise _singular() from None
     if factor.diagonal().min() ** 2 < PIVOT:
-        raise singular
+        raise _singular()
     half = linalg.solve_triangular(factor, np.diag(size), lower=True)
     return half.T @ half
+
+
+def _singular() -> DataError:
+    return DataError(
+        "The matrix given as an inverse is not positive definite: it is the inverse of no relationship matrix.",
+        hint="With genetic groups, or for a singular matrix, give the pedigree or the matrix itself.",
+    )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
+import torch
 from scipy import sparse
 
 from openreml_core.errors import DataError
+from openreml_core.factorisation import SparseMatrix
 from openreml_core.relationship.labels import a_few
 
 
@@ -20,8 +23,8 @@ class Relationship:
     ----------
     labels : tuple of q str
         What rows and columns stand for.
-    matrix : float64 array of shape (q, q)
-        K, symmetric and positive definite (unless a singular one was asked for).
+    written : float64 array of shape (q, q) or None
+        K, symmetric and positive definite (unless a singular one was asked for). None for large K known by their inverse.
     inverse : sparse array of shape (q, q) or None
         K^-1 where it is sparse (pedigrees).
     notices : tuple of str
@@ -29,9 +32,31 @@ class Relationship:
     """
 
     labels: tuple[str, ...]
-    matrix: np.ndarray = field(repr=False)
+    written: np.ndarray | None = field(repr=False)
     inverse: sparse.csr_array | None = field(default=None, repr=False)
     notices: tuple[str, ...] = ()
+
+    @cached_property
+    def _factorised(self) -> SparseMatrix:
+        assert self.inverse is not None
+        return SparseMatrix(self.inverse)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """K (q, q), computed from its inverse where it is not written out."""
+        return self.corner(len(self.labels)) if self.written is None else self.written
+
+    def corner(self, count: int) -> np.ndarray:
+        """K of the first levels, (count, count)."""
+        if self.written is not None:
+            return self.written[:count, :count]
+        unit = torch.eye(len(self.labels), count, dtype=torch.float64)
+        corner = self._factorised.solve(unit)[:count].numpy()
+        return (corner + corner.T) / 2
+
+    def diagonal(self) -> np.ndarray:
+        """K_jj, (q,)."""
+        return self._factorised.inverse_diagonal.numpy() if self.written is None else self.written.diagonal()
 
     def ordered(self, levels: Sequence[str]) -> Relationship:
         """Return K with the rows of `levels` first, in that order, then the others in the order they have.
@@ -57,7 +82,7 @@ class Relationship:
         return replace(
             self,
             labels=tuple(self.labels[k] for k in order),
-            matrix=self.matrix[np.ix_(order, order)],
+            written=None if self.written is None else self.written[np.ix_(order, order)],
             inverse=None if self.inverse is None else self.inverse[order][:, order],
         )
 
@@ -66,10 +91,12 @@ class Relationship:
         if not labels:
             return self
         q, more = len(self.labels), len(labels)
-        variance = float(self.matrix.diagonal().mean())
-        matrix = np.zeros((q + more, q + more))
-        matrix[:q, :q] = self.matrix
-        matrix[range(q, q + more), range(q, q + more)] = variance
+        variance = float(self.diagonal().mean())
+        matrix = None
+        if self.written is not None:
+            matrix = np.zeros((q + more, q + more))
+            matrix[:q, :q] = self.written
+            matrix[range(q, q + more), range(q, q + more)] = variance
         inverse = self.inverse
         if inverse is not None:
             inverse = sparse.block_diag([inverse, sparse.eye_array(more) / variance]).tocsr()

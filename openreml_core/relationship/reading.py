@@ -52,7 +52,7 @@ class RelationshipReading:
         """The corner of K that belongs to the first levels, labelled."""
         count = min(most, self.levels)
         names = list(self.relationship.labels[:count])
-        return pd.DataFrame(self.relationship.matrix[:count, :count], index=names, columns=names)
+        return pd.DataFrame(self.relationship.corner(count), index=names, columns=names)
 
 
 def relationship_kind(table: pd.DataFrame) -> str:

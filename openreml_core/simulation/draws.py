@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from openreml_core.covariance import BlockResidual, IndependentResidual, WholeCovariance
+from openreml_core.covariance.kernel import written_out
 from openreml_core.engines import Evaluation
 from openreml_core.engines.border import semidefinite_root
 from openreml_core.errors import ModelError
@@ -37,7 +38,7 @@ def draw_responses(model: MixedModel, at: Evaluation, count: int, rng: np.random
     Tensor of shape (n, count)
     """
     sigmas = model.sigmas(at.theta, at.sigma2)
-    terms = [(t, _root(s), None if t.kernel is None else semidefinite_root(t.kernel))
+    terms = [(t, _root(s), None if t.kernel is None else semidefinite_root(written_out(t.kernel)))
              for t, s in zip(model.terms, sigmas, strict=False)]  # fmt: skip
     residuals = [(r, _root(s)) for r, s in zip(model.residuals, sigmas[len(model.terms) :], strict=True)]
     largest = max([model.n, *(len(t.levels) * t.structure.size for t in model.terms)])

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from openreml_core.errors import DataError
-from openreml_core.storage.record import Damaged, check_record, record_of, relationships_of, stored_rows
+from openreml_core.factorisation import SparseMatrix
+from openreml_core.storage.record import Damaged, Relation, check_record, record_of, relationships_of, stored_rows
 from openreml_core.storage.rows import restored, storable, with_plain_index
 from openreml_core.streaming import record_of as record_of_reading
 
@@ -33,15 +35,15 @@ class SavedFit:
     record : dict
         Specification, estimates and trace; every entry is there and of its type.
     rows : DataFrame
-    relationships : dict of str to (labels, matrix)
-        Known covariance of a grouping factor's levels, float64 (q, q).
+    relationships : dict of str to (labels, matrix, inverse)
+        Known covariance of a grouping factor's levels, float64 (q, q), its sparse inverse, or both.
     tables : dict of str to DataFrame
         Cross-products and levels of a fit without rows, whose ``rows`` are an example only.
     """
 
     record: dict[str, Any]
     rows: pd.DataFrame
-    relationships: dict[str, tuple[tuple[str, ...], np.ndarray]]
+    relationships: dict[str, Relation]
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
@@ -109,8 +111,10 @@ def write(path: Any, fit: Any) -> None:
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("fit.json", text)
         archive.writestr("rows.parquet", _rows_parquet(rows))
-        for place, (labels, matrix) in enumerate(relationships.values()):
+        for place, (labels, matrix, inverse) in enumerate(relationships.values()):
             archive.writestr(f"relationship{place}.parquet", _matrix_parquet(labels, matrix))
+            if inverse is not None:
+                archive.writestr(f"relationship{place}_inverse.parquet", _inverse_parquet(inverse))
         for name, table in tables.items():
             archive.writestr(f"{name}.parquet", _parquet(table))
     try:
@@ -140,8 +144,7 @@ def read(path: Any) -> SavedFit:
             check_record(record)
             rows = restored(pd.read_parquet(io.BytesIO(archive.read("rows.parquet"))), record["factors"])
             relationships = {
-                name: _matrix(pd.read_parquet(io.BytesIO(archive.read(f"relationship{place}.parquet"))))
-                for place, name in enumerate(record["relationships"])
+                name: _relation(archive, f"relationship{place}") for place, name in enumerate(record["relationships"])
             }
             tables = {
                 name: pd.read_parquet(io.BytesIO(archive.read(f"{name}.parquet"))) for name in record.get("tables", ())
@@ -189,17 +192,48 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _matrix_parquet(labels: tuple[str, ...], matrix: np.ndarray) -> bytes:
-    frame = pd.DataFrame(matrix, columns=[str(k) for k in range(len(labels))])
+def _matrix_parquet(labels: tuple[str, ...], matrix: np.ndarray | None) -> bytes:
+    frame = pd.DataFrame({} if matrix is None else dict(zip(map(str, range(len(labels))), matrix.T, strict=True)))
     frame.insert(0, "label", list(labels))
     return _parquet(frame)
 
 
-def _matrix(frame: pd.DataFrame) -> tuple[tuple[str, ...], np.ndarray]:
+def _inverse_parquet(inverse: sparse.csr_array) -> bytes:
+    listed = sparse.coo_array(inverse)
+    row, column = (c.astype(np.int64) for c in listed.coords)
+    return _parquet(pd.DataFrame({"row": row, "column": column, "value": listed.data}))
+
+
+def _relation(archive: zipfile.ZipFile, name: str) -> Relation:
+    frame = pd.read_parquet(io.BytesIO(archive.read(f"{name}.parquet")))
+    if f"{name}_inverse.parquet" not in archive.namelist():
+        return (*_matrix(frame), None)
+    labels, matrix = _matrix(frame) if len(frame.columns) > 1 else (_labels(frame), None)
+    listed = pd.read_parquet(io.BytesIO(archive.read(f"{name}_inverse.parquet")))
+    places = tuple(listed[c].to_numpy(dtype=np.int64) for c in ("row", "column"))
+    value = listed["value"].to_numpy(dtype=np.float64)
+    if any(((p < 0) | (p >= len(labels))).any() for p in places) or not np.isfinite(value).all():
+        raise Damaged("the inverse of its relationship matrix has entries without a label or a number")
+    inverse = sparse.csr_array((value, places), shape=(len(labels),) * 2)
+    if abs(inverse - inverse.T).sum() != 0:
+        raise Damaged("the inverse of its relationship matrix is not symmetric")
+    try:
+        SparseMatrix(inverse).factor  # noqa: B018
+    except np.linalg.LinAlgError:
+        raise Damaged("the inverse of its relationship matrix is not positive definite") from None
+    return labels, matrix, inverse
+
+
+def _labels(frame: pd.DataFrame) -> tuple[str, ...]:
     labels = tuple(frame["label"].tolist())
-    matrix = frame.drop(columns="label").to_numpy(dtype=np.float64)
     if len(set(labels)) < len(labels) or not all(isinstance(label, str) for label in labels):
         raise Damaged("the labels of its relationship matrix are not unique texts")
+    return labels
+
+
+def _matrix(frame: pd.DataFrame) -> tuple[tuple[str, ...], np.ndarray]:
+    labels = _labels(frame)
+    matrix = frame.drop(columns="label").to_numpy(dtype=np.float64)
     if matrix.shape != (len(labels),) * 2 or not np.isfinite(matrix).all() or not np.array_equal(matrix, matrix.T):
         raise Damaged("its relationship matrix is not square, not symmetric or not of finite numbers")
     return labels, matrix

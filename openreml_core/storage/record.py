@@ -8,9 +8,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
+
+from openreml_core.covariance import KnownInverse
 
 #: Columns of a saved fit that hold weights and offset given as numbers.
 OWN_WEIGHTS, OWN_OFFSET = "(weights)", "(offset)"
+
+#: Labels, K (q, q) and K^-1, at least one of them known.
+Relation = tuple[tuple[str, ...], np.ndarray | None, sparse.csr_array | None]
 
 _TEXTS = ("formula", "method", "algorithm", "engine", "missing")
 _OPTIONAL_TEXTS = ("residual", "weights", "offset")
@@ -48,10 +54,16 @@ def stored_rows(fit: Any) -> pd.DataFrame:
     return rows
 
 
-def relationships_of(fit: Any) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-    """Labels and matrix of every relationship of a fit, by grouping factor."""
-    terms = zip(fit.design.random, fit.estimates.engine.model.terms, strict=True)
-    return {":".join(d.group): (t.levels, t.kernel.numpy()) for d, t in terms if t.kernel is not None}
+def relationships_of(fit: Any) -> dict[str, Relation]:
+    """Labels, matrix and sparse inverse of every relationship of a fit, by grouping factor; as far as they are known."""
+    out: dict[str, Relation] = {}
+    for design, term in zip(fit.design.random, fit.estimates.engine.model.terms, strict=True):
+        if isinstance(term.kernel, KnownInverse):
+            given = term.kernel.given
+            out[":".join(design.group)] = (term.levels, None if given is None else given.numpy(), term.kernel.inverse)
+        elif term.kernel is not None:
+            out[":".join(design.group)] = (term.levels, term.kernel.numpy(), None)
+    return out
 
 
 def check_record(record: dict[str, Any]) -> None:

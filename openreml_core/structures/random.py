@@ -13,6 +13,7 @@ from openreml_core.covariance import (
     Diagonal,
     GroupedTerm,
     Independent,
+    KnownInverse,
     PlacedTerm,
     ScaledCorrelation,
     SmoothTerm,
@@ -56,11 +57,13 @@ def random_term(random: RandomDesign, relationship: Relationship | None = None) 
     return GroupedTerm(random.name, structure, levels, codes, basis, kernel)
 
 
-def levels_and_kernel(random: RandomDesign, relationship: Relationship | None) -> tuple[tuple[str, ...], Tensor | None]:
+def levels_and_kernel(
+    random: RandomDesign, relationship: Relationship | None
+) -> tuple[tuple[str, ...], Tensor | KnownInverse | None]:
     """A term's levels, those of the data first, and their known covariance K (q, q)."""
     if relationship is not None:
         relationship = relationship.ordered(tuple(random.levels))
-        return relationship.labels, torch.from_numpy(np.array(relationship.matrix, dtype=np.float64))
+        return relationship.labels, _kernel(relationship)
     if random.structure == "known":
         group = ":".join(random.group)
         raise FormulaError(
@@ -68,6 +71,17 @@ def levels_and_kernel(random: RandomDesign, relationship: Relationship | None) -
             hint=f'Give it as relationship={{"{group}": A}}, or write (1 | {group}).',
         )
     return tuple(random.levels), None
+
+
+def _kernel(relationship: Relationship) -> Tensor | KnownInverse:
+    """K as engines take it: by its sparse inverse where that is known."""
+    written = None
+    if relationship.written is not None:
+        written = torch.from_numpy(np.array(relationship.written, dtype=np.float64))
+    if relationship.inverse is not None:
+        return KnownInverse(relationship.inverse, written)
+    assert written is not None
+    return written
 
 
 def random_structure(random: RandomDesign, rows: int) -> Structure:

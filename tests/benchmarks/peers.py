@@ -40,7 +40,8 @@ from tests.benchmarks import peer_data  # noqa: E402
 
 OTHERS = ("lme4", "mixedlm", "statsmodels", "pyreml", "torch_openreml")
 LONG, GIVE_UP = 15.0, 900.0  # seconds: run once; not waited for
-CROSSED = "it takes crossed factors as dense blocks, which do not find room"
+CROSSED = "not run: its design is dense, rows by levels"
+ROWS = "not run: V is dense, rows by rows"
 
 
 @dataclass(frozen=True)
@@ -97,18 +98,18 @@ CASES = (
          others=ALL | {"torch_openreml": "no slopes with intercepts"}),
     Case("john_alpha", peer_data.john_alpha, **ALPHA, others=ALL,
          bar=Bar(than={"lme4": 1, "pyreml": 1, "torch_openreml": 1}, goal="mixedlm")),
-    Case("insteval", peer_data.insteval, "y ~ service + (1 | s) + (1 | d) + (1 | dept:service)",
+    Case("insteval", peer_data.insteval, "y ~ service + (1 | s) + (1 | d) + (1 | dept)",
          Bar(than={"mixedlm": 3}, goal="mixedlm / 5"), factors=("s", "d", "dept", "service"),
-         others={"lme4": "", "mixedlm": "", "statsmodels": CROSSED, "pyreml": CROSSED, "torch_openreml": "n x n"}),
+         others={"lme4": "", "mixedlm": "", "statsmodels": CROSSED, "pyreml": CROSSED, "torch_openreml": ROWS}),
     Case("crossed", peer_data.crossed, "y ~ x + (1 | a) + (1 | b)", Bar(than={"mixedlm": 3}, goal="mixedlm / 5"),
          factors=("a", "b"),
-         others={"lme4": "", "mixedlm": "", "statsmodels": CROSSED, "pyreml": CROSSED, "torch_openreml": "n x n"}),
+         others={"lme4": "", "mixedlm": "", "statsmodels": CROSSED, "pyreml": CROSSED, "torch_openreml": ROWS}),
     Case("alpha 1000", partial(peer_data.alpha, 1000), **ALPHA, bar=Bar(0.05),
          others={"lme4": "", "mixedlm": "", "pyreml": "", "torch_openreml": ""}),
     Case("alpha 2000", partial(peer_data.alpha, 2000), **ALPHA, bar=Bar(0.2),
          others={"lme4": "", "mixedlm": "", "pyreml": "", "torch_openreml": ""}, long=True),
     Case("alpha 4000", partial(peer_data.alpha, 4000), **ALPHA, bar=Bar(1.0),
-         others={"lme4": "", "mixedlm": "", "torch_openreml": "minutes an iteration"}),
+         others={"lme4": "", "mixedlm": "", "torch_openreml": "not run: V is dense; see 2,000 plots"}),
     Case("besag_met", peer_data.besag_met, "y ~ county + fa(0 + county | gen, k=2)", Bar(20.0),
          residual="dsum(ar1(row):ar1(col) | county)", factors=("county", "gen"), long=True,
          others={"lme4": "no such structures", "mixedlm": "no such structures"}),
@@ -190,7 +191,8 @@ def judge(case: Case, found: dict[str, dict[str, Any]]) -> bool:
         )
     reasons = []
     if case.bar.seconds and own > case.bar.seconds:
-        reasons.append(f"{own:.3g} s")
+        within = statistics.median(found["openreml"]["processor"]) <= case.bar.seconds
+        reasons.append(f"{own:.3g} s" + (", on a busy machine: the processor's time is within it" if within else ""))
     for name, times in case.bar.than.items():
         if "seconds" in found.get(name, {}) and own > statistics.median(found[name]["seconds"]) / times:
             reasons.append(f"{statistics.median(found[name]['seconds']) / own:.2f} times as fast as {name}")

@@ -77,9 +77,11 @@ def second_order(dense, a, equations, b) -> list[tuple[torch.Tensor, torch.Tenso
     ]
 
 
-def agree(model: MixedModel, theta: torch.Tensor, eliminate: int | None = None, near: float = 1e-8) -> None:
+def agree(
+    model: MixedModel, theta: torch.Tensor, eliminate: int | None = None, near: float = 1e-8, sparse: bool = False
+) -> None:
     """Criterion, score, AI, b, BLUPs, covariances of both engines, relative to the largest."""
-    dense, equations = MarginalEngine(model), HendersonEngine(model, eliminate=eliminate)
+    dense, equations = MarginalEngine(model), HendersonEngine(model, eliminate=eliminate, sparse=sparse)
     a, b = dense.evaluate(theta), equations.evaluate(theta)
     assert b.criterion == pytest.approx(a.criterion, rel=1e-10)
     assert equations.criterion(theta) == b.criterion

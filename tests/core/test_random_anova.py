@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -192,3 +193,19 @@ def test_models_that_are_not_nested_are_not_tested() -> None:
     table = a.compare(b)
     assert table["p_value"].isna().all()
     assert "does not hold" in " ".join(table.attrs["notes"])
+
+
+def test_a_fit_whose_rows_are_in_files_says_so(tmp_path: Path) -> None:
+    data = reml.load_sample("sleepstudy")
+    data.to_csv(tmp_path / "part-1.csv", index=False)
+    fit = reml.fit("Reaction ~ Days + (Days | Subject)", str(tmp_path / "part-*.csv"))
+    whole = reml.fit("Reaction ~ Days + (Days | Subject)", data)
+    np.testing.assert_allclose(
+        fit.confint("wald")[["lower", "upper"]], whole.confint("wald")[["lower", "upper"]], rtol=1e-4
+    )
+    for ask in (
+        fit.simulate, fit.random_anova, fit.bootstrap, fit.profile, fit.confint, lambda: fit.compare(whole),
+        lambda: whole.compare(fit), lambda: fit.update(method="ml"), lambda: fit.refit([1.0]), lambda: fit.power("Days"),
+    ):  # fmt: skip
+        with pytest.raises(reml.ModelError, match="needs the rows that the model was fitted to"):
+            ask()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from openreml_core.errors import DataError
-from openreml_core.relationship import Markers, Pedigree, Relationship, relationship_matrix
+from openreml_core.relationship import LabelledInverse, Markers, Pedigree, Relationship, build, relationship_matrix
 
 ROWS = [("A", None, None), ("B", None, None), ("C", "A", "B"), ("D", "C", "C"), ("E", "D", "A")]
 
@@ -99,7 +99,8 @@ def test_a_line_and_its_fully_inbred_offspring():
     np.linalg.cholesky(found.matrix)
 
 
-def test_large_pedigrees_are_cut_down():
+def test_large_pedigrees_are_cut_down(monkeypatch):
+    monkeypatch.setattr(build, "KEPT", 10_000)
     n = 12_000
     table = pd.DataFrame({"id": [f"i{k}" for k in range(n)], "sire": None, "dam": None}, dtype=object)
     table.loc[[n - 1, n - 2], ["sire", "dam"]] = [["i0", "i1"], ["i0", "i2"]]
@@ -107,8 +108,30 @@ def test_large_pedigrees_are_cut_down():
     found = relationship_matrix(pedigree, [f"i{n - 1}", f"i{n - 2}"])
     assert set(found.labels[2:]) == {"i0", "i1", "i2"} and found.matrix[0, 1] == 0.25
     assert found.notices == ("Of 12,000 individuals the 5 levels of the data and their ancestors are kept.",)
-    with pytest.raises(DataError, match="12,000 individuals; a relationship matrix can have 10,000"):
-        relationship_matrix(pedigree)
+
+
+def test_large_matrices_stay_inverses():
+    """12,000 animals: K is never written out; its corner and its diagonal are those of the small pedigree of the same animals."""
+    n = 12_000
+    table = pd.DataFrame({"id": [f"i{k}" for k in range(n)], "sire": None, "dam": None}, dtype=object)
+    table.loc[[n - 1, n - 2], ["sire", "dam"]] = [["i0", "i1"], [f"i{n - 1}", "i0"]]
+    pedigree = Pedigree(table)
+    first = [f"i{n - 1}", f"i{n - 2}", "i0"]
+    for value in (pedigree, pedigree.inverse()):
+        found = relationship_matrix(value, first)
+        assert found.written is None and found.inverse.shape == (n, n)
+        np.testing.assert_allclose(found.corner(3), pedigree.matrix(first), atol=1e-12)
+        np.testing.assert_allclose(found.diagonal()[:3], 1 + pedigree.inbreeding()[first], atol=1e-12)
+    more = relationship_matrix(pedigree, ["z"], absent="unrelated")
+    assert (
+        more.written is None
+        and more.labels[0] == "z"
+        and more.inverse[0, 0] == pytest.approx(1 / found.diagonal().mean())
+    )
+    inverse = pedigree.inverse().matrix.tolil()
+    inverse[0, 1] = inverse[1, 0] = 50.0
+    with pytest.raises(DataError, match="not positive definite"):
+        relationship_matrix(LabelledInverse(inverse.tocsr(), pedigree.labels))
 
 
 # --- matrices that are not positive definite -------------------------------------------------------------------------
