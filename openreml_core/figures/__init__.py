@@ -13,6 +13,13 @@ from openreml_core.figures.distribution import histogram
 from openreml_core.figures.effects import caterpillar
 from openreml_core.figures.field import field_map
 from openreml_core.figures.groups import residuals_by
+from openreml_core.figures.hierarchical import (
+    evidence_comparison,
+    evidence_trace,
+    group_density,
+    parameter_distributions,
+    recovery_scatter,
+)
 from openreml_core.figures.iterations import convergence, parameter_groups, parameter_traces
 from openreml_core.figures.matrices import effect_labels, matrix_heatmap, matrix_thumbnail
 from openreml_core.figures.plan import design_map
@@ -31,15 +38,20 @@ __all__ = [
     "design_map",
     "distance_curve",
     "effect_labels",
+    "evidence_comparison",
+    "evidence_trace",
     "field_map",
     "forest",
+    "group_density",
     "histogram",
     "matrix_heatmap",
     "matrix_thumbnail",
     "observed_fitted",
+    "parameter_distributions",
     "parameter_groups",
     "parameter_traces",
     "qq",
+    "recovery_scatter",
     "residuals_by",
     "residuals_fitted",
     "scale_location",

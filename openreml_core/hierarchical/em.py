@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from openreml_core.errors import ConvergenceError, FitCancelled
-from openreml_core.hierarchical.group import Group
+from openreml_core.hierarchical.group import SMALLEST, Group
 from openreml_core.hierarchical.laplace import laplace_terms
 from openreml_core.hierarchical.m_step import maximised
 from openreml_core.hierarchical.posterior import Likelihood, Modes, Normals
 from openreml_core.hierarchical.squarem import extrapolated, rate
-from openreml_core.hierarchical.wording import EM, REJECTED, SQUAREM, START, group_values, sentence
+from openreml_core.hierarchical.wording import EM, REJECTED, SQUAREM, START, ZERO, group_values, sentence
 from openreml_core.reml.trace import TraceRow
 
 OnIteration = Callable[[TraceRow], object]
@@ -34,6 +34,8 @@ SLACK = 0.5
 #: E-steps are solved to this part of the square of EM's last step, and never better or worse than these.
 PART, FINEST, COARSEST = 1e-3, 1e-13, 1e-7
 INNER = 30
+#: Variances are tried at zero where subjects are told apart less than this.
+UNTOLD = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +168,11 @@ class ExpectationMaximisation:
             self._left = rate(x0, x1, x2)
             if not self.accelerate or len(first.modes.at) != len(at.modes.at):
                 continue
+            shorter = self._without_variation(at)
+            if shorter is not None:
+                self._record(shorter, ZERO, at)
+                at = shorter
+                continue
             x, length = extrapolated(x0, x1, x2)
             trial = self._try(at, x) if length > 1 else None
             if trial is not None:
@@ -190,6 +197,25 @@ class ExpectationMaximisation:
         if trial is None or not bool((trial.modes.found | ~at.modes.found).all()):
             return None
         return trial if trial.total > at.total - SLACK else None
+
+    def _without_variation(self, at: Visit) -> Visit | None:
+        """The visit with variances at zero that are on their way there, if it has no less evidence.
+
+        EM approaches a variance of zero ever more slowly; where subjects' posteriors are as wide as the group, and the
+        variance falls, the end of that way is tried at once.
+        """
+        told = told_apart(at)
+        before, after = at.group.scale.diagonal(), at.following.scale.diagonal()
+        zero = (told < UNTOLD) & (after <= before) & (before > 10 * SMALLEST)
+        if not bool(zero.any()):
+            return None
+        keep = (~zero).to(torch.float64)
+        scale = at.group.scale * keep[:, None] * keep + torch.diag(SMALLEST * (1 - keep))
+        group = Group(at.following.coefficients, scale, at.group.diagonal, at.group.family)
+        trial = self._e_step(group, at)
+        if trial is None or not bool((trial.modes.found | ~at.modes.found).all()):
+            return None
+        return trial if trial.total >= at.total else None
 
     def _finished(self, at: Visit) -> bool:
         return self._verdict(at) is not None
@@ -318,6 +344,15 @@ class ExpectationMaximisation:
 
     _told: set[int] = field(default_factory=set)
     _reasons: Sequence[str] = ()
+
+
+def told_apart(visit: Visit) -> Tensor:
+    """How far the trials tell subjects apart in each parameter, (d,): 1 less mean posterior variance over the group's."""
+    found = visit.modes.found
+    covariance = _inverse(visit.modes.hessian(visit.normals), found)[found]
+    prior = _inverse(visit.normals.precision, found)[found]
+    own, group = (c.diagonal(dim1=-2, dim2=-1) for c in (covariance, prior))
+    return 1 - (own / group).mean(0)
 
 
 def _inverse(hessian: Tensor, found: Tensor) -> Tensor:

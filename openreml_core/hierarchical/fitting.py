@@ -12,7 +12,7 @@ from openreml_core.engines.threads import use_threads
 from openreml_core.errors import DataError, ModelError
 from openreml_core.hierarchical.batch import Batch
 from openreml_core.hierarchical.covariates import covariate_matrix
-from openreml_core.hierarchical.em import CRITERIA, ExpectationMaximisation, OnIteration
+from openreml_core.hierarchical.em import CRITERIA, ExpectationMaximisation, OnIteration, Visit, told_apart
 from openreml_core.hierarchical.families import Family
 from openreml_core.hierarchical.group import SMALLEST, Group
 from openreml_core.hierarchical.m_step import GroupPrior
@@ -166,7 +166,7 @@ def fit(
         accelerate=accelerate,
         missing=missing,
     )
-    warnings = _warnings(ended.visit.group, names, subjects, status, places)
+    warnings = _warnings(ended.visit, names, subjects, status, places)
     likelihood, visit, covariate_rows = ended.selected(em.likelihood, em.covariates, keep)
     return HierarchicalFit(
         model,
@@ -312,8 +312,11 @@ def _start(model: Model, free: list[int], start: Any, diagonal: bool, family: Fa
     return Group(coefficients, torch.diag(spread.square()), diagonal, family)
 
 
-def _warnings(group: Group, names: list[str], subjects: Subjects, status: list[str], places: list[int]) -> list[str]:
+def _warnings(
+    visit: Visit, names: list[str], subjects: Subjects, status: list[str], places: list[int]
+) -> list[str]:
     """What the user should know of subjects and group."""
+    group, told = visit.group, told_apart(visit)
     out = []
     left = [
         f"{subjects.names[k]} ({status[k].removeprefix('excluded: ')})" for k in range(len(status)) if k not in places
@@ -326,6 +329,9 @@ def _warnings(group: Group, names: list[str], subjects: Subjects, status: list[s
     zero = [n for n, v in zip(names, group.scale.diagonal().tolist(), strict=True) if v <= 10 * SMALLEST]
     if zero:
         out.append(f"No variation between subjects is seen in {', '.join(zero)}: the variance is at zero.")
+    untold = [n for n, v in zip(names, told.tolist(), strict=True) if v < 0.01 and n not in zero]
+    if untold:
+        out.append(f"The trials do not tell subjects apart in {', '.join(untold)}: posteriors are as wide as the group.")
     return out
 
 

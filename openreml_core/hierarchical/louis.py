@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from openreml_core.hierarchical.group import Group
+from openreml_core.hierarchical.group import SMALLEST, Group
 
 
 def directions(d: int, diagonal: bool) -> tuple[Tensor, list[tuple[int, int]]]:
@@ -100,9 +100,24 @@ def _louis(inverse: Tensor, D: Tensor, a: Tensor, W: Tensor, x: Tensor) -> Tenso
     return out
 
 
-def covariance_of(information_: Tensor) -> Tensor:
-    """Its inverse; NaN where the information is not positive definite."""
-    factor, info = torch.linalg.cholesky_ex(information_)
-    if int(info) != 0 or not bool(information_.isfinite().all()):
-        return torch.full_like(information_, torch.nan)
-    return torch.cholesky_inverse(factor)
+def covariance_of(information_: Tensor, group: Group, q: int) -> Tensor:
+    """The inverse of the information; NaN where it is not positive definite.
+
+    A variance at zero is on the boundary: it, and its covariances, are held there and have no standard error.
+
+    Parameters
+    ----------
+    information_ : Tensor of shape (q d + m, q d + m)
+    group : Group
+    q : int
+        Number of covariates.
+    """
+    zero = (group.scale.diagonal() <= 10 * SMALLEST).tolist()
+    free = [not (zero[j] or zero[k]) for j, k in directions(group.d, group.diagonal)[1]]
+    moving = torch.tensor([True] * (q * group.d) + free)
+    out = torch.full_like(information_, torch.nan)
+    part = information_[moving][:, moving]
+    factor, info = torch.linalg.cholesky_ex(part)
+    if int(info) == 0 and bool(part.isfinite().all()):
+        out[moving.nonzero(), moving.nonzero().T] = torch.cholesky_inverse(factor)
+    return out
