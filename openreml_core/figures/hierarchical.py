@@ -129,11 +129,16 @@ def recovery_scatter(table: pd.DataFrame) -> go.Figure:
     for k, name in enumerate(names):
         part, row, col = table[table["parameter"] == name], k // columns + 1, k % columns + 1
         r = part["estimate"].corr(part["true"])
-        ends = [float(min(part["true"].min(), part["estimate"].min())), float(max(part["true"].max(), part["estimate"].max()))]
+        ends = [
+            float(min(part["true"].min(), part["estimate"].min())),
+            float(max(part["true"].max(), part["estimate"].max())),
+        ]
         line = dict(color=theme.FAINT, width=1, dash="dot")
         fig.add_trace(go.Scatter(x=ends, y=ends, mode="lines", line=line, hoverinfo="skip"), row=row, col=col)
         hover = [
-            lines(f"<b>Subject {plain(p.subject)}</b>", f"Simulated {number(p.true)}", f"Estimated {number(p.estimate)}")
+            lines(
+                f"<b>Subject {plain(p.subject)}</b>", f"Simulated {number(p.true)}", f"Estimated {number(p.estimate)}"
+            )
             for p in part.itertuples()
         ]
         marker = dict(color=theme.RANDOM, size=6, opacity=0.7)

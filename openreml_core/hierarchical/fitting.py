@@ -312,9 +312,7 @@ def _start(model: Model, free: list[int], start: Any, diagonal: bool, family: Fa
     return Group(coefficients, torch.diag(spread.square()), diagonal, family)
 
 
-def _warnings(
-    visit: Visit, names: list[str], subjects: Subjects, status: list[str], places: list[int]
-) -> list[str]:
+def _warnings(visit: Visit, names: list[str], subjects: Subjects, status: list[str], places: list[int]) -> list[str]:
     """What the user should know of subjects and group."""
     group, told = visit.group, told_apart(visit)
     out = []
@@ -331,7 +329,9 @@ def _warnings(
         out.append(f"No variation between subjects is seen in {', '.join(zero)}: the variance is at zero.")
     untold = [n for n, v in zip(names, told.tolist(), strict=True) if v < 0.01 and n not in zero]
     if untold:
-        out.append(f"The trials do not tell subjects apart in {', '.join(untold)}: posteriors are as wide as the group.")
+        out.append(
+            f"The trials do not tell subjects apart in {', '.join(untold)}: posteriors are as wide as the group."
+        )
     return out
 
 

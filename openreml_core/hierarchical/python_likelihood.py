@@ -77,22 +77,24 @@ class OneSubject:
             raise _WrongShape(f"the model returns {type(value).__name__}; one number is needed") from None
         return number if not np.isnan(number) else -np.inf
 
-    def gradient(self, h: Array) -> Array:
-        """By central differences, (d,)."""
-        steps = np.eye(len(h)) * FIRST
-        return np.array([(self(h + s) - self(h - s)) / (2 * FIRST) for s in steps])
 
-    def information(self, h: Array, value: float) -> Array:
-        """Minus the second differences, (d, d)."""
-        d = len(h)
-        steps = np.eye(d) * SECOND
-        out = np.empty((d, d))
-        for j in range(d):
-            out[j, j] = -(self(h + steps[j]) - 2 * value + self(h - steps[j])) / SECOND**2
-            for k in range(j):
-                four = [self(h + a * steps[j] + b * steps[k]) * a * b for a in (1, -1) for b in (1, -1)]
-                out[j, k] = out[k, j] = -sum(four) / (4 * SECOND**2)
-        return out
+def slope_of(f: Callable[[Array], float], h: Array) -> Array:
+    """Gradient by central differences, (d,)."""
+    steps = np.eye(len(h)) * FIRST
+    return np.array([(f(h + s) - f(h - s)) / (2 * FIRST) for s in steps])
+
+
+def information_of(f: Callable[[Array], float], h: Array, value: float) -> Array:
+    """Minus the second differences, (d, d)."""
+    d = len(h)
+    steps = np.eye(d) * SECOND
+    out = np.empty((d, d))
+    for j in range(d):
+        out[j, j] = -(f(h + steps[j]) - 2 * value + f(h - steps[j])) / SECOND**2
+        for k in range(j):
+            four = [f(h + a * steps[j] + b * steps[k]) * a * b for a in (1, -1) for b in (1, -1)]
+            out[j, k] = out[k, j] = -sum(four) / (4 * SECOND**2)
+    return out
 
 
 class _WrongShape(Exception):
@@ -123,7 +125,29 @@ def find(subject: OneSubject, start: Array, mean: Array, precision: Array, warm:
     return Found(start, -np.inf, np.zeros(d), np.zeros((d, d)), reason)
 
 
-def _find(subject: OneSubject, start: Array, mean: Array, precision: Array, warm: bool) -> Found:
+class _Guarded:
+    """A subject's function whose errors count as impossible: far from the data a power may overflow, a root be of less than 0.
+
+    A function that answers with something that is no number fails everywhere, and still raises.
+    """
+
+    def __init__(self, subject: OneSubject) -> None:
+        self.subject = subject
+        self.error: Exception | None = None
+
+    def __call__(self, h: Array) -> float:
+        try:
+            return self.subject(h)
+        except _WrongShape:
+            raise
+        except Exception as error:
+            self.error = self.error or error
+            return -np.inf
+
+
+def _find(one: OneSubject, start: Array, mean: Array, precision: Array, warm: bool) -> Found:
+    subject = _Guarded(one)
+
     def posterior(h: Array) -> float:
         return subject(h) - 0.5 * float((h - mean) @ precision @ (h - mean))
 
@@ -132,7 +156,9 @@ def _find(subject: OneSubject, start: Array, mean: Array, precision: Array, warm
     if not np.isfinite(value):
         at, value = _elsewhere(posterior, mean, sd)
     if not np.isfinite(value):
-        return Found(start, -np.inf, 0 * start, 0 * precision, _reason(subject, start))
+        if subject.error is not None:
+            raise subject.error
+        return Found(start, -np.inf, 0 * start, 0 * precision, _reason(one, start))
     if not warm:
         walled = 1e10 + abs(value)  # L-BFGS-B's line search takes no infinities
         result = optimize.minimize(
@@ -146,10 +172,10 @@ def _find(subject: OneSubject, start: Array, mean: Array, precision: Array, warm
     damping = 0.0
     for _ in range(SHARPENED):
         own = subject(at)
-        gradient, information = subject.gradient(at), subject.information(at, own)
+        gradient, information = slope_of(subject, at), information_of(subject, at, own)
         slope, hessian = gradient - precision @ (at - mean), information + precision
         if not (np.isfinite(slope).all() and np.isfinite(hessian).all()):
-            return Found(at, -np.inf, 0 * slope, 0 * hessian, _reason(subject, at))
+            return Found(at, -np.inf, 0 * slope, 0 * hessian, _reason(one, at))
         values, vectors = np.linalg.eigh(hessian)
         upright = np.maximum(np.abs(values), 1e-6 * np.abs(values).max()) * (1 + damping)
         step = vectors @ ((vectors.T @ slope) / upright)

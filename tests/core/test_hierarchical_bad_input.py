@@ -149,7 +149,9 @@ def test_a_transform_that_leaves_its_domain_is_named() -> None:
 
 def test_a_subject_outside_the_domain_is_told_why() -> None:
     parameter = Parameter("bias", OwnTransform(torch.sqrt, torch.square, (0.0, 2.0)), 0.8)
-    assert left_domain(parameter, -1.0).startswith("the transform of *bias* gives nan for -1, outside its domain (0, 2)")
+    assert left_domain(parameter, -1.0).startswith(
+        "the transform of *bias* gives nan for -1, outside its domain (0, 2)"
+    )
     assert "gives 3 for 9" in left_domain(parameter, 9.0)
 
 

@@ -84,7 +84,9 @@ def test_em_ends_where_the_marginal_likelihood_is_largest(data: pd.DataFrame, fi
     theta, f = theta_of(fit), lambda v: marginal(data, v[:2], covariance_of(v))
     curvature = hessian(f, theta)
     assert np.linalg.eigvalsh(curvature).max() < 0
-    np.testing.assert_allclose(np.linalg.solve(curvature, gradient(f, theta)), 0, atol=2e-5)  # what Newton would still move
+    np.testing.assert_allclose(
+        np.linalg.solve(curvature, gradient(f, theta)), 0, atol=2e-5
+    )  # what Newton would still move
 
 
 def test_standard_errors_are_those_of_the_marginal_likelihood(data: pd.DataFrame, fit: HierarchicalFit) -> None:
@@ -167,9 +169,7 @@ def test_outliers_pull_less_in_families_with_long_tails(name: str, covariance: s
     model = models.Regression(["x"], "gaussian")
     gaussian = reml.hierarchical.fit(model, data, covariance=covariance, fixed={"sigma": SIGMA})
     robust = reml.hierarchical.fit(model, data, covariance=covariance, fixed={"sigma": SIGMA}, family=name)
-    without = reml.hierarchical.fit(
-        model, data[data["subject"] != "s4"], covariance=covariance, fixed={"sigma": SIGMA}
-    )
+    without = reml.hierarchical.fit(model, data[data["subject"] != "s4"], covariance=covariance, fixed={"sigma": SIGMA})
     assert robust.converged
     pulled = abs(gaussian.group_mean - without.group_mean)["intercept"]
     assert abs(robust.group_mean - without.group_mean)["intercept"] < 0.5 * pulled

@@ -26,7 +26,10 @@ def log_softmax(u: np.ndarray, c: int) -> float:
 
 def loop_rescorla_wagner(model: RescorlaWagner, p: Row, t: pd.DataFrame) -> float:
     q, last, total = np.full(model.n_options, model.initial_value), np.zeros(model.n_options), 0.0
-    up, down = p.get("learning_rate", p.get("learning_rate_positive")), p.get("learning_rate", p.get("learning_rate_negative"))
+    up, down = (
+        p.get("learning_rate", p.get("learning_rate_positive")),
+        p.get("learning_rate", p.get("learning_rate_negative")),
+    )
     for c, r in zip(t["choice"], t["reward"], strict=True):
         total += log_softmax(p.get("inverse_temperature", 1.0) * q + p.get("stickiness", 0.0) * last, c)
         if model.gain_loss:
@@ -85,7 +88,9 @@ def formula_signal(model: models.SignalDetection, p: Row, t: pd.DataFrame) -> fl
 def formula_prospect(model: models.ProspectTheory, p: Row, t: pd.DataFrame) -> float:
     rho = p["risk_curvature"]
     gamble = 0.5 * t["gain"] ** rho - 0.5 * p["loss_aversion"] * t["loss"] ** rho
-    return stats.bernoulli.logpmf(t["choice"], special.expit(p["inverse_temperature"] * (gamble - t["certain"] ** rho))).sum()
+    return stats.bernoulli.logpmf(
+        t["choice"], special.expit(p["inverse_temperature"] * (gamble - t["certain"] ** rho))
+    ).sum()
 
 
 def formula_discounting(model: models.Discounting, p: Row, t: pd.DataFrame) -> float:
@@ -107,7 +112,9 @@ def series_diffusion(model: models.DriftDiffusion, p: Row, t: pd.DataFrame) -> f
     return total
 
 
-MODELS: list[tuple[models.LibraryModel, Callable, int, float]] = [  # model, plain likelihood, trials, least r of recovery
+MODELS: list[
+    tuple[models.LibraryModel, Callable, int, float]
+] = [  # model, plain likelihood, trials, least r of recovery
     (models.RescorlaWagner(), loop_rescorla_wagner, 200, 0.7),
     (models.RescorlaWagner(learning_rates=2), loop_rescorla_wagner, 400, 0.5),
     (models.RescorlaWagner(sticky=True, n_options=3, initial_value=0.5), loop_rescorla_wagner, 200, 0.6),

@@ -61,7 +61,7 @@ def expectation_maximisation(trials: list[tuple], full: bool, tolerance: float) 
         inverse, inverses, evidence = np.linalg.inv(cov), [], 0.0
         for i, (c, r) in enumerate(trials):
 
-            def minus(h: np.ndarray, c=c, r=r) -> float:
+            def minus(h: np.ndarray, c=c, r=r, mean=mean, inverse=inverse) -> float:
                 return 0.5 * (h - mean) @ inverse @ (h - mean) - log_likelihood(h, c, r)
 
             at[i] = optimize.minimize(minus, at[i], method="BFGS", options={"gtol": 1e-5}).x
@@ -70,7 +70,9 @@ def expectation_maximisation(trials: list[tuple], full: bool, tolerance: float) 
             prior = -0.5 * (2 * math.log(2 * math.pi) + np.linalg.slogdet(cov)[1])
             evidence += prior - minus(at[i]) + math.log(2 * math.pi) - 0.5 * np.linalg.slogdet(hessian)[1]
         new_mean = at.mean(0)
-        new_cov = np.mean([np.outer(m, m) + v for m, v in zip(at, inverses, strict=True)], 0) - np.outer(new_mean, new_mean)
+        new_cov = np.mean([np.outer(m, m) + v for m, v in zip(at, inverses, strict=True)], 0) - np.outer(
+            new_mean, new_mean
+        )
         new_cov = new_cov if full else np.diag(np.diag(new_cov))
         moved = np.abs(new_mean - mean).sum() + np.abs(new_cov - cov).sum()
         mean, cov = new_mean, new_cov

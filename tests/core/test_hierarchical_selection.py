@@ -9,8 +9,13 @@ from scipy import special, stats
 
 import openreml_core as reml
 from openreml_core.hierarchical import (
-    compare, confusion, exceedance_probabilities, fit, models, random_effects_selection,
-)  # fmt: skip
+    compare,
+    confusion,
+    exceedance_probabilities,
+    fit,
+    models,
+    random_effects_selection,
+)
 
 THREE = [models.RescorlaWagner(), models.RescorlaWagner(sticky=True), models.BayesianLearner()]
 
@@ -92,12 +97,14 @@ def test_names_and_what_cannot_be_compared(fits: list) -> None:
     with pytest.raises(reml.ModelError, match="two or more"):
         compare([fits[0]])
     other = fit(THREE[0], THREE[0].simulate(5, 30, seed=1))
-    with pytest.raises(reml.ModelError, match="80 trials of subject|30 trials of subject"):
+    with pytest.raises(reml.ModelError, match=r"(80|30) trials of subject"):
         compare([fits[0], other])
 
 
 def test_confusion_is_by_row_and_finds_the_diagonal() -> None:
-    table = confusion([models.RescorlaWagner(), models.RescorlaWagner(sticky=True)], n_sets=2, n_subjects=15, n_trials=80)
+    table = confusion(
+        [models.RescorlaWagner(), models.RescorlaWagner(sticky=True)], n_sets=2, n_subjects=15, n_trials=80
+    )
     assert isinstance(table, pd.DataFrame) and (table.sum(axis=1) == 1).all()
     assert np.diag(table).mean() >= 0.75
     with pytest.raises(reml.ModelError, match="different names"):
