@@ -201,6 +201,16 @@ def test_bca_is_near_the_exact_interval_of_a_variance(one_sample: reml.MixedMode
     np.testing.assert_allclose(found, exact, rtol=0.05)
 
 
+def test_bca_of_a_variance_at_zero_is_by_percentiles() -> None:
+    drawn = fitted("zero").bootstrap(200, seed=3)
+    name = "sd_(Intercept)|Batch"
+    assert drawn.confint().loc[name, "estimate"] == 0
+    bca = drawn.confint(kind="bca")
+    assert bca.loc[name, "upper"] == drawn.confint().loc[name, "upper"] > 0
+    assert "percentiles instead" in " ".join(bca.attrs["notes"])
+    assert bca.loc["sigma", "upper"] != drawn.confint().loc["sigma", "upper"]
+
+
 def test_confint_passes_its_options_on() -> None:
     fit = fitted("often zero")
     table = fit.confint(method="bootstrap", n_boot=200, seed=2, kind="basic", level=0.9, parameters="Batch")
