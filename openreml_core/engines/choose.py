@@ -26,16 +26,16 @@ from openreml_core.factorisation import TooLarge
 from openreml_core.model import MixedModel, RandomPart
 
 ENGINES = ("auto", "marginal", "henderson")
-#: Multiplications a second in dense matrices, and operations on lists of entries; measured on one core of a laptop.
-DENSE, LISTED = 2e10, 1e8
+#: Multiplications a second in dense matrices, and operations on lists of entries; measured on two cores of a laptop.
+DENSE, LISTED = 4e10, 1e8
 #: Seconds of an evaluation that do not depend on size; the equations' take their share in setting up.
 OVERHEAD = {"marginal": 0.8e-3, "henderson": 3.0e-3}
 #: Matrices of the size of the dense part that an evaluation of the mixed-model equations holds.
 DENSE_MATRICES = 8
 #: Seconds of an iteration beyond which sparse equations are looked at: their pattern has to be found for that.
-LOOKED_AT = 0.3
+LOOKED_AT = 1.0
 #: Seconds that a batch of supernodes takes, however small; vectors of the factor's length that an evaluation holds.
-BATCH, COPIES = 3e-4, 3
+BATCH, COPIES = 1e-3, 3
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _sparse(engine: HendersonEngine) -> Plan:
     """What the sparse equations take, their factor's pattern being known."""
     assert isinstance(engine.levels, SparseLevels)
     levels, symbolic = engine.levels, engine.levels.symbolic
-    seconds = OVERHEAD["henderson"] + 7 * symbolic.multiplications / DENSE + len(symbolic.batches) * BATCH
+    seconds = OVERHEAD["henderson"] + 40 * symbolic.multiplications / DENSE + len(symbolic.batches) * BATCH
     seconds += (4 * symbolic.entries + 10 * levels.entries + 6 * levels.size * levels.width) / LISTED
     seconds += 2 * levels.size * float(levels.width) ** 2 / DENSE + 3 * levels.width**3 / DENSE
     size = 8 * (COPIES * symbolic.entries + 12 * levels.entries + 8 * levels.size * levels.width + 8 * levels.width**2)
