@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from openreml_core.covariance import IndependentResidual, KnownInverse
-from openreml_core.engines.elimination import one_by_one, together
+from openreml_core.engines.crossproducts import cross_products
+from openreml_core.engines.elimination import Elimination, choose_elimination, one_by_one, together
 from openreml_core.engines.engine import Engine
 from openreml_core.engines.henderson import HendersonEngine
 from openreml_core.engines.marginal import MarginalEngine
@@ -28,8 +29,8 @@ OVERHEAD = {"marginal": 0.8e-3, "henderson": 2.2e-3}
 SHARE = 0.8
 #: How fit.engine calls the mixed-model equations with a sparse factor.
 SPARSE = "henderson (sparse)"
-#: Seconds of an iteration beyond which sparse equations are looked at: their pattern has to be found for that.
-LOOKED_AT = 0.3
+#: Seconds of an iteration beyond which the equations are looked at closer, and sparse ones too: that takes time itself.
+LOOKED_AT = 1.0
 #: Seconds that a batch of supernodes takes, however small; vectors of the factor's length that an evaluation holds.
 BATCH, COPIES = 3e-4, 3
 
@@ -128,27 +129,32 @@ def _planned(name: str, model: MixedModel) -> tuple[Plan, HendersonEngine | None
     if name != "marginal" and not reason:
         plans.append(_henderson(model))
     free = SHARE * available_bytes()
-    fitting = [p for p in plans if p.bytes <= free]
-    cheapest = min((p.seconds for p in fitting), default=math.inf)
-    sparse, short = None, ""
-    if name != "marginal" and not reason and cheapest > LOOKED_AT and together(model):
+    cheapest = min((p.seconds for p in plans if p.bytes <= free), default=math.inf)
+    equations, short = None, ""
+    if name != "marginal" and not reason and cheapest > LOOKED_AT:
+        # The rows' cross-products say what eliminating by levels really takes, and whether a sparse factor takes less.
+        cross = cross_products(model)
+        plans[-1] = _eliminating(choose_elimination(model, cross), model)
+        cheapest = min((p.seconds for p in plans if p.bytes <= free), default=math.inf)
         try:
-            sparse = HendersonEngine(model, sparse=True, most=free / 8 / COPIES)
+            if cheapest > LOOKED_AT and together(model):
+                equations = HendersonEngine(model, cross, sparse=True, most=free / 8 / COPIES)
         except TooLarge as found:
-            short = f", and sparse mixed-model equations for more than {found.entries * 8 * COPIES / 2**30:.1f} GiB"
-        else:
-            expected = _sparse(sparse)
+            short = f", and sparse mixed-model equations more than {found.entries * 8 * COPIES / 2**30:.1f} GiB"
+        if equations is not None:
+            expected = _sparse(equations)
             if expected.bytes <= free and expected.seconds < cheapest:
-                return expected, sparse
-            short = f", and sparse mixed-model equations for {expected.bytes / 2**30:.1f} GiB"
-    if not fitting:
-        least = min(plans, key=lambda p: p.bytes)
-        raise ModelError(
-            f"{model.n:,} rows need about {least.bytes / 2**30:.1f} GiB for matrices of {least.size:,} x {least.size:,}{short}; "
-            f"{free / SHARE / 2**30:.1f} GiB are free.",
-            hint="Fit a part of the rows, or the means of replicates.",
-        )
-    return min(fitting, key=lambda p: p.seconds), None
+                return expected, equations
+            short = f", and sparse mixed-model equations {expected.bytes / 2**30:.1f} GiB"
+    fitting = [p for p in plans if p.bytes <= free]
+    if fitting:
+        return min(fitting, key=lambda p: p.seconds), None
+    least = min(plans, key=lambda p: p.bytes)
+    raise ModelError(
+        f"{model.n:,} rows need about {least.bytes / 2**30:.1f} GiB for matrices of {least.size:,} x {least.size:,}{short}; "
+        f"{free / SHARE / 2**30:.1f} GiB are free.",
+        hint="Fit a part of the rows, or the means of replicates.",
+    )
 
 
 def no_equations(model: MixedModel) -> str:
@@ -163,6 +169,14 @@ def _marginal(model: MixedModel) -> Plan:
     n = model.n
     seconds = OVERHEAD["marginal"] + 4 * n**3 / DENSE + (4 + 4 * len(model.terms)) * n**2 / LISTED / 10
     return Plan("marginal", dense_bytes(model) + _written_bytes(model), seconds, n)
+
+
+def _eliminating(elimination: Elimination, model: MixedModel) -> Plan:
+    """What the equations take with an elimination that is known."""
+    border, entries = len(elimination.border), len(elimination.cross.value)
+    seconds = OVERHEAD["henderson"] + 3 * elimination.cost / DENSE + (len(elimination.meetings) + entries) / LISTED / 4
+    size = 8 * (8 * border**2 + 6 * entries + 6 * len(elimination.meetings)) + _written_bytes(model)
+    return Plan("henderson", size, seconds, border)
 
 
 def _written_bytes(model: MixedModel) -> int:
