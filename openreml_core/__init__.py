@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+from openreml_core import hierarchical
 from openreml_core.by_hand import CovarianceFit, fit_covariance
 from openreml_core.design import Design, build_design
 from openreml_core.errors import ConvergenceError, DataError, FitCancelled, FormulaError, ModelError, RepeatCancelled
@@ -78,6 +79,7 @@ __all__ = [
     "fit_covariance",
     "fit_many",
     "guess_roles",
+    "hierarchical",
     "load",
     "load_sample",
     "parse_formula",
