@@ -7,6 +7,7 @@ from openreml_core.engines.crossproducts import CrossProducts, from_matrices
 from openreml_core.engines.engine import Engine, Evaluation, NotPositiveDefinite, RandomEffects
 from openreml_core.engines.henderson import HendersonEngine
 from openreml_core.engines.marginal import MarginalEngine
+from openreml_core.engines.rows import Rows, random_variances, rows_of
 from openreml_core.engines.same import engine_named, same_engine
 
 __all__ = [
@@ -19,10 +20,13 @@ __all__ = [
     "NotPositiveDefinite",
     "Plan",
     "RandomEffects",
+    "Rows",
     "choose_engine",
     "engine_named",
     "engine_of_products",
     "from_matrices",
     "plan",
+    "random_variances",
+    "rows_of",
     "same_engine",
 ]
