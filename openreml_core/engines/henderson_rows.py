@@ -134,7 +134,7 @@ class Weights:
             out += 2 * (model.terms[u].spread(across[u]) * dense).sum(dim=1)
         if sparse_terms:
             found = [model.terms[u].incidence for u in sparse_terms]
-            starts = engine.levels.elimination.starts
+            starts = np.cumsum([0, *(len(t.levels) * t.structure.size for t in model.terms)])
             own = torch.cat([c + int(starts[u]) for u, (c, _) in zip(sparse_terms, found, strict=True)], dim=1)
             values = torch.cat([v for _, v in found], dim=1)
             pattern = at.equations.inner.on_pattern(at.t)
@@ -164,7 +164,18 @@ class Weights:
 
 @dataclass(frozen=True, eq=False)
 class Portion:
-    """Blocks of R with one inverse: their rows (G, m), R~ and its inverse (m, m), their columns of W (G, c) and values (G, m, c)."""
+    """Blocks of R that are alike.
+
+    Attributes
+    ----------
+    rows : Tensor of shape (G, m), int64
+    r, inverse : Tensor of shape (m, m)
+        R~ and its inverse.
+    columns, design : Tensor of shape (G, c), int64, and (G, m, c)
+        The columns of W that they meet, and W there.
+    m : Tensor of shape (G, c, c)
+        M there, where it is asked for.
+    """
 
     rows: Tensor
     r: Tensor
@@ -222,7 +233,8 @@ class Blocks:
     def _where(self) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Of every row its block and its place there; every block's inverse."""
         n = self.engine.model.n
-        block, place, inverses = torch.zeros(n, dtype=torch.int64), torch.zeros(n, dtype=torch.int64), []
+        block, place = torch.zeros(2, n, dtype=torch.int64)
+        inverses: list[Tensor] = []
         for portion in self._portions():
             count, m = portion.rows.shape
             block[portion.rows] = len(inverses) + torch.arange(count)[:, None]

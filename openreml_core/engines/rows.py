@@ -54,10 +54,18 @@ class Rows(Protocol):
 
 
 class DenseRows:
-    """See :class:`Rows`: from P as an n x n matrix."""
+    """See :class:`Rows`: from P as an n x n matrix.
 
-    def __init__(self, engine: MarginalEngine, at: DenseEvaluation) -> None:
-        self.model, self.at = engine.model, at
+    Parameters
+    ----------
+    engine : MarginalEngine
+    at : DenseEvaluation
+    r : Tensor of shape (n, n), optional
+        R on the scale of the data, where it is another than the model's residuals: of a V built by hand.
+    """
+
+    def __init__(self, engine: MarginalEngine, at: DenseEvaluation, r: Tensor | None = None) -> None:
+        self.model, self.at, self._given = engine.model, at, r
 
     @cached_property
     def _p(self) -> Tensor:
@@ -88,6 +96,8 @@ class DenseRows:
         return self.residual_times(self._rp.T).diagonal().clamp_min(0)
 
     def residual_times(self, w: Tensor) -> Tensor:
+        if self._given is not None:
+            return self._given @ w
         model = self.model
         sigmas = model.sigmas(self.at.theta, self.at.sigma2)[len(model.terms) :]
         return sum((r.apply(s, w) for r, s in zip(model.residuals, sigmas, strict=True)), torch.zeros_like(w))
