@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,11 @@ import pandas as pd
 
 from openreml_core.diagnostics import (
     Cases,
-    RowView,
+    Verdict,
     deleted_table,
     dfbetas_table,
+    draws,
+    envelope,
     group_residual_table,
     grouping_of,
     influence_table,
@@ -21,22 +22,20 @@ from openreml_core.diagnostics import (
     kind_named,
     leverage_table,
     refits_without,
+    residual_test_table,
     residual_values,
+    verdict,
     without_pairs,
     without_rows,
     without_sets,
 )
-from openreml_core.errors import DataError
-from openreml_core.fitted.base import FittedModel
+from openreml_core.errors import DataError, ModelError
 from openreml_core.fitted.comparing import needed
+from openreml_core.fitted.field import Field
 
 
-class Diagnostics(FittedModel):
+class Diagnostics(Field):
     """Methods of a fit that look at single rows and groups of them."""
-
-    @cached_property
-    def _view(self) -> RowView:
-        return RowView(self.estimates)
 
     def residuals(self, kind: str = "conditional") -> pd.Series:
         """Residuals, indexed as the rows used.
@@ -225,6 +224,89 @@ class Diagnostics(FittedModel):
         kept[rows] = False
         return again(self.formula, data=again.data[kept])
 
+    # -- the distribution, and the verdict ----------------------------------------------------------------------
+
+    def residual_envelope(self, simulations: int = 199, seed: int = 1, level: float = 0.95) -> pd.DataFrame:
+        """Sorted studentised residuals with the range that the fitted model lets one expect, for a quantile plot.
+
+        Parameters
+        ----------
+        simulations : int
+            Responses to draw from the model at its estimates, whose residuals have the fit's leverages and correlations.
+        seed : int
+        level : float
+            Share of the draws within the range, at each point.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by row, sorted: quantile, residual, lower, upper. Rows that fixed effects reproduce are left out.
+
+        References
+        ----------
+        Atkinson (1981), Biometrika 68, 13-20. Schuetzenmeister and Piepho (2012), Comput. Stat. Data Anal. 56, 1405-1416.
+        """
+        found = draws(self._view, simulations, seed)
+        order, quantiles, low, high = envelope(found, _probability(level))
+        columns = {"quantile": quantiles, "residual": found.observed[order], "lower": low, "upper": high}
+        return pd.DataFrame(columns, index=self.design.index[found.rows[order]])
+
+    def residual_tests(self, group: Any = None, *, simulations: int = 999, seed: int = 1) -> pd.DataFrame:
+        """Tests of normality, constant variance and outliers, by draws from the fitted model.
+
+        Parameters
+        ----------
+        group : str, list of str, Series or array, optional
+            Groups whose variances are compared.
+        simulations, seed
+            As for :meth:`residual_envelope`.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by test: name, statistic, p_value, row (of the outlier). Look at the figures first.
+        """
+        grouping = None if group is None else grouping_of(self.table, group)
+        found = draws(self._view, simulations, seed)
+        return residual_test_table(found, self.design.index, self.n_obs - self.rank - 1, grouping)
+
+    def check(
+        self,
+        *,
+        row: Any = None,
+        col: Any = None,
+        by: Any = None,
+        alternatives: Sequence[str] | None = None,
+        seed: int = 1,
+    ) -> Verdict:
+        """The verdict: what was found, why it matters, and what to do next, the gravest first.
+
+        Parameters
+        ----------
+        row, col : str, optional
+            The columns of the plots' positions; found by their names where they are not given.
+        by : str, optional
+            The trials that the plots lie in.
+        alternatives : sequence of str, optional
+            Residual structures to try. By default one that positions or times suggest, for fits with a plain residual of up to
+            3,000 rows; ``()`` tries none.
+        seed : int
+            Of the draws that residuals are compared with.
+
+        Returns
+        -------
+        list of Finding
+            Each with severity ("problem", "warning", "note", "ok"), topic, what, why, do; ``.table()`` as a DataFrame.
+
+        Examples
+        --------
+        >>> import openreml_core as reml
+        >>> fit = reml.fit("yield ~ gen + (1 | rep)", reml.load_sample("stroup_nin"))
+        >>> fit.check().of("residual structure")[0].subject
+        ('ar1(row):ar1(col)',)
+        """
+        return verdict(self, row, col, by, alternatives, seed)
+
     # -- inner --------------------------------------------------------------------------------------------------
 
     def _cases(self, group: Any, pairs: bool, refit: bool, executor: Any, on_progress: Any) -> Cases:
@@ -275,3 +357,9 @@ class Diagnostics(FittedModel):
                 hint="Name rows by the table's labels, or levels of the group that is given.",
             )
         return rows
+
+
+def _probability(level: Any) -> float:
+    if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
+        raise ModelError(f"level={level!r} is not a probability.", hint="Give a number between 0 and 1, such as 0.95.")
+    return float(level)
