@@ -22,8 +22,8 @@ from openreml_core.errors import DataError, FitCancelled, ModelError
 from openreml_core.notation import quote
 from openreml_core.tables import Role, guess_roles
 
-#: Plots of a trial up to which a structure is tried unasked, and rows in all.
-MOST_PLOTS, MOST_ROWS = 700, 3_000
+#: Rows up to which a structure over the field is fitted unasked, up to which its neighbours are correlated, and one along time.
+FIELD_ROWS, NEIGHBOUR_ROWS, SERIAL_ROWS = 700, 2_500, 3_000
 #: p-value from which a structure is worth a finding.
 WORTH = 0.01
 
@@ -40,22 +40,27 @@ class Alternative:
         What it says.
     where : str
         How its correlations can be seen.
+    places : tuple of (str, str, str or None), optional
+        The columns of rows, of columns and of trials, of a structure over the field.
     """
 
     residual: str
     words: str
     where: str
+    places: tuple[str, str, str | None] | None = None
 
 
 def alternatives_for(fit: Any, row: Any, col: Any, by: Any) -> list[Alternative]:
     """Structures for a plain residual: over the field where positions are known, along time within subjects."""
     if fit.specification.residual is not None or not fit.has_rows or fit.specification.weights is not None:
         return []
-    if fit.specification.fixed or fit.specification.ties or fit.n_obs > MOST_ROWS or fit.again is None:
+    if fit.specification.fixed or fit.specification.ties or fit.again is None:
         return []
     table = fit.table
-    found = _field(table, row, col, by)
-    return [found] if found is not None else _serial(fit, table)
+    found = _field(table, row, col, by) if len(table) <= NEIGHBOUR_ROWS else None
+    if found is not None:
+        return [found]
+    return _serial(fit, table) if len(table) <= SERIAL_ROWS else []
 
 
 def guessed_positions(table: pd.DataFrame, row: Any, col: Any) -> tuple[str, str] | None:
@@ -81,9 +86,10 @@ def _field(table: pd.DataFrame, row: Any, col: Any, by: Any) -> Alternative | No
             r, c = (quote(name) for name in names)
             text = f"ar1({r}):ar1({c})"
             if isinstance(trial, str):
-                text = f"dsum({text} | {quote(trial)})"
+                text = f"id({quote(trial)}):{text}"
             words = f"correlated along {names[0]} and along {names[1]}"
-            return Alternative(text, words, f'fit.plot.variogram("{names[0]}", "{names[1]}") and the field map')
+            where = f'fit.plot.variogram("{names[0]}", "{names[1]}") and the field map'
+            return Alternative(text, words, where, (*names, trial))
     return None
 
 
@@ -108,7 +114,7 @@ def _is_field(positions: Positions) -> bool:
             continue
         places = np.column_stack([positions.row[rows], positions.col[rows]])
         extent = np.ptp(places, axis=0) + 1
-        if len(np.unique(places, axis=0)) < len(rows) or len(rows) > MOST_PLOTS or extent.min() < 3:
+        if len(np.unique(places, axis=0)) < len(rows) or extent.min() < 3:
             return False
         if len(rows) < 0.4 * extent.prod():
             return False
@@ -147,55 +153,103 @@ def _serial(fit: Any, table: pd.DataFrame) -> list[Alternative]:
     return []
 
 
-def alternative_findings(fit: Any, found: list[Alternative]) -> Iterator[Finding]:
-    """Fit each structure on the same rows, and say what it would take up."""
-    if fit.again is None:
-        return
+def alternative_findings(fit: Any, found: list[Alternative], asked: bool = False) -> Iterator[Finding]:
+    """What each structure would take up: by its likelihood ratio; in large tables, unasked, by neighbours' correlations."""
     for alternative in found:
-        again = fit.again.on_rows_of(fit)
-        data = again.data.copy()
-        for name in fit.table.columns:
-            if name not in data.columns:
-                data[name] = fit.table[name].to_numpy()
+        if alternative.places is not None and fit.n_obs > FIELD_ROWS and not asked:
+            yield from _neighbours(fit, alternative)
+            continue
         try:
-            other = again(fit.formula, data=data, residual=alternative.residual, fixed=None, ties=None, engine="auto")
+            other = _fitted(fit, alternative.residual)
         except FitCancelled:
             raise
         except (ModelError, ArithmeticError) as error:
             yield Finding(
-                "note", "residual structure", f"residual='{alternative.residual}' could not be tried: {error}",
-                "Positions would allow it.", "Fit it by hand, with start= values.",
-            )  # fmt: skip
-            continue
-        df = other.n_parameters - fit.n_parameters
-        lrt = fit.criterion - other.criterion
-        p = float(chi2.sf(max(lrt, 0.0), df)) if df > 0 else float("nan")
-        values = {
-            "LRT": lrt,
-            "df": df,
-            "p_value": p,
-            "residual": alternative.residual,
-            "aic_change": other.aic - fit.aic,
-        }
-        values |= {"parameters": dict(other.parameters)}
-        if not other.converged:
-            continue
-        if p < WORTH:
-            shown = ", ".join(
-                f"{k.removeprefix('residual.')} = {v:.2f}" for k, v in other.parameters.items() if k.endswith("rho")
+                severity="note",
+                topic="residual structure",
+                what=f"residual='{alternative.residual}' could not be tried: {error}",
+                why="The table suggests it.",
+                do="Fit it by hand, with start= values.",
             )
-            yield Finding(
-                "warning", "residual structure",
-                f"Residuals of neighbours are alike: residual='{alternative.residual}' ({alternative.words}; {shown}) raises the likelihood "
-                f"by far more than its {df} parameters cost (likelihood ratio {lrt:.1f}, p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}).",
-                "A trend is left in the residuals: standard errors are wrong, and differences between treatments hold part of the trend.",
-                f"Fit it, with a nugget too ('{alternative.residual} + id(units)'), and compare; see {alternative.where}.",
-                (alternative.residual,), values,
-            )  # fmt: skip
-        else:
-            yield Finding(
-                "ok", "residual structure",
-                f"Residuals of neighbours are no more alike than chance allows (residual='{alternative.residual}': likelihood ratio "
-                f"{max(lrt, 0):.1f} on {df} parameters, p = {p:.2f}).",
-                "A plain residual is enough.", "Nothing to do.", (alternative.residual,), values,
-            )  # fmt: skip
+            continue
+        if other.converged:
+            yield _compared(fit, other, alternative)
+
+
+def _fitted(fit: Any, residual: str) -> Any:
+    """The same model on the same rows with another residual."""
+    if fit.again is None:
+        raise ModelError("the fit cannot be repeated.")
+    again = fit.again.on_rows_of(fit)
+    data = again.data.copy()
+    for name in fit.table.columns:
+        if name not in data.columns:
+            data[name] = fit.table[name].to_numpy()
+    return again(fit.formula, data=data, residual=residual, fixed=None, ties=None, engine="auto")
+
+
+def _compared(fit: Any, other: Any, alternative: Alternative) -> Finding:
+    df, lrt = other.n_parameters - fit.n_parameters, fit.criterion - other.criterion
+    p = float(chi2.sf(max(lrt, 0.0), df)) if df > 0 else float("nan")
+    values = {"LRT": lrt, "df": df, "p_value": p, "residual": alternative.residual, "aic_change": other.aic - fit.aic}
+    values |= {"parameters": dict(other.parameters)}
+    count = f"{df} parameter{'s' if df != 1 else ''}"
+    if not p < WORTH:
+        return Finding(
+            severity="ok",
+            topic="residual structure",
+            what=f"Residuals of neighbours are no more alike than chance allows: residual='{alternative.residual}' has a "
+            f"likelihood ratio of {max(lrt, 0):.1f} on {count}, p = {p:.2f}.",
+            why="A plain residual is enough.",
+            do="Nothing to do.",
+            subject=(alternative.residual,),
+            values=values,
+        )
+    rhos = {k.removeprefix("residual."): v for k, v in other.parameters.items() if k.endswith("rho")}
+    shown = "".join(f"; {k} = {v:.2f}" for k, v in list(rhos.items())[:4])
+    return Finding(
+        severity="warning",
+        topic="residual structure",
+        what=f"Residuals of neighbours are alike: residual='{alternative.residual}' ({alternative.words}{shown}) fits better, "
+        f"likelihood ratio {lrt:.1f} on {count}, p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}.",
+        why="A trend is left in the residuals: standard errors are wrong, and differences of treatments hold part of the trend.",
+        do=f"Fit it, and with a nugget ('{alternative.residual} + id(units)'), and compare; see {alternative.where}.",
+        subject=(alternative.residual,),
+        values=values,
+    )
+
+
+def _neighbours(fit: Any, alternative: Alternative) -> Iterator[Finding]:
+    """What the correlations of direct neighbours say, without a fit."""
+    assert alternative.places is not None
+    row, col, by = alternative.places
+    table = fit.autocorrelation(row, col, by=by, max_lag=1).set_index("direction")
+    if not len(table):
+        return
+    values = {f"{name}_correlation": float(table.loc[name, "correlation"]) for name in table.index}
+    above = table[table["correlation"] > table["upper"] + (table["upper"] - table["lower"]) / 2]
+    said = ", ".join(
+        f"{own.correlation:.2f} from {name} to {name} where the model expects {own.expected:.2f}"
+        for name, own in table.iterrows()
+    )
+    if len(above):
+        yield Finding(
+            severity="warning",
+            topic="residual structure",
+            what=f"Residuals of neighbours are alike: they correlate {said}.",
+            why="A trend is left in the residuals: standard errors are wrong, and differences of treatments hold part of it.",
+            do=f"Fit residual='{alternative.residual} + id(units)' and compare; see {alternative.where}. "
+            f"check(alternatives=[...]) gives its likelihood ratio.",
+            subject=(alternative.residual,),
+            values=values,
+        )
+    else:
+        yield Finding(
+            severity="ok",
+            topic="residual structure",
+            what=f"Residuals of neighbours are about as alike as the model lets one expect: they correlate {said}.",
+            why="No trend over the field stands out.",
+            do="Nothing to do.",
+            subject=(alternative.residual,),
+            values=values,
+        )

@@ -24,5 +24,5 @@ def verdict(
         tried = alternatives_for(fit, row, col, by)
     else:
         tried = [Alternative(text, "as asked for", "fit.variogram(...)") for text in alternatives]
-    found += alternative_findings(fit, tried)
+    found += alternative_findings(fit, tried, asked=alternatives is not None)
     return Verdict(found)

@@ -1,7 +1,7 @@
 """Findings about the fixed part: aliased and nearly collinear columns, scales that differ wildly, rows that were dropped.
 
-The condition index of the fixed part is the root of the ratio of the largest to the smallest eigenvalue of X'V^-1X with its diagonal
-scaled to 1 (Belsley, Kuh and Welsch 1980, Regression Diagnostics; 30 is their sign of strong collinearity).
+The condition index of the fixed part is the root of the ratio of the largest to the smallest eigenvalue of X'V^-1X with its
+diagonal scaled to 1 (Belsley, Kuh and Welsch 1980, Regression Diagnostics; 30 is their sign of strong collinearity).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def fixed_findings(fit: Any) -> Iterator[Finding]:
     if fit.n_dropped and fit.n_dropped > 0.2 * (fit.n_obs + fit.n_dropped):
         share = fit.n_dropped / (fit.n_obs + fit.n_dropped)
         yield Finding(
-            "note", "missing values", f"{fit.n_dropped:,} rows ({100 * share:.0f} %) lack a value that the model needs and were left out.",
+            "note", "missing values", f"{fit.n_dropped:,} rows ({100 * share:.0f} %) lack a value and were left out.",
             "If what is missing has to do with the response, the rest is no fair sample.",
             "See which column is missing, and why.", values={"dropped": fit.n_dropped},
         )  # fmt: skip
@@ -52,7 +52,8 @@ def _collinear(fit: Any) -> Iterator[Finding]:
     shares = vectors[:, 0] ** 2 / values[0] / (vectors**2 / np.maximum(values, 1e-300)).sum(axis=1)
     names = [str(covariance.index[i]) for i in np.argsort(-shares) if shares[i] > 0.5][:4]
     yield Finding(
-        "warning", "collinear effects", f"The fixed effects {', '.join(names)} are nearly collinear (condition index {index:.0f}).",
+        "warning", "collinear effects",
+        f"The fixed effects {', '.join(names)} are nearly collinear (condition index {index:.0f}).",
         "Each of their estimates has a large standard error and depends on the others being in the model.",
         "Centre covariates (center(x), poly(x, 2)), or leave one of them out; predictions within the data are not harmed.",
         tuple(names), {"condition": index},

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from scipy.stats import t
 
 from openreml_core.diagnostics.findings import Finding
 from openreml_core.diagnostics.influential import limit_of
@@ -31,15 +32,13 @@ def _tests(fit: Any, seed: int) -> Iterator[Finding]:
     external = fit.residuals("studentized-external")
     df = fit.n_obs - fit.rank - 1
     if df >= 2 and bool(external.notna().any()):
-        from scipy.stats import t
-
         p = 2 * t.sf(external.abs(), df) * int(external.notna().sum())
         out = external.index[p < SMALL]
         if len(out):
             shown = ", ".join(f"{i} ({external.loc[[i]].iloc[0]:+.1f})" for i in out[:5])
             yield Finding(
                 "warning", "outliers",
-                f"{len(out)} row{'s' if len(out) > 1 else ''} lie{'' if len(out) > 1 else 's'} farther from the rest than the model explains: "
+                f"{_rows(len(out), 'lies', 'lie')} farther from the rest than the model explains: "
                 f"{shown}{', ...' if len(out) > 5 else ''} (externally studentised residuals).",
                 f"Of {fit.n_obs:,} rows a residual as large is expected in fewer than {SMALL:.0%} of trials.",
                 "Look the rows up: a typing error, a lodged plot, a mixed-up sample? fit.without([...]) fits without them; "
@@ -48,13 +47,13 @@ def _tests(fit: Any, seed: int) -> Iterator[Finding]:
     if fit.n_obs > MOST_ROWS or df < 5:
         return
     table = fit.residual_tests(simulations=DRAWS, seed=seed)
-    if table.loc["normality", "p_value"] <= SMALL:
+    w, p_value = table.loc["normality", "statistic"], table.loc["normality", "p_value"]
+    if p_value <= SMALL:
         yield Finding(
             "note", "normality",
-            f"The residuals are not quite normal (W' = {table.loc['normality', 'statistic']:.3f}, p = {table.loc['normality', 'p_value']:.3f} "
-            f"of {DRAWS} draws from the model).",
-            "Estimates of means and variances stay sound; intervals for single observations, and tests in small trials, may be off.",
-            "Look at the quantile plot: a few points at the ends are outliers, a bend asks for a transformation such as log(y).",
+            f"The residuals are not quite normal (W' = {w:.3f}, p = {p_value:.3f} of {DRAWS} draws from the model).",
+            "Estimates stay sound; intervals for single observations and tests in small trials may be off.",
+            "Look at the quantile plot: points apart at its ends are outliers, a bend asks for a transformation such as log(y).",
             values=table.loc["normality"].to_dict(),
         )  # fmt: skip
     row = table.loc["variance along fitted"]
@@ -62,7 +61,8 @@ def _tests(fit: Any, seed: int) -> Iterator[Finding]:
         grows = "grows" if row["statistic"] > 0 else "falls"
         yield Finding(
             "warning", "constant variance",
-            f"The residuals' size {grows} with the fitted value (rank correlation {row['statistic']:+.2f}, p = {row['p_value']:.3f}).",
+            f"The residuals' size {grows} with the fitted value "
+            f"(rank correlation {row['statistic']:+.2f}, p = {row['p_value']:.3f}).",
             "Standard errors are then too small for some means and too large for others.",
             "Try log(y) or sqrt(y), weights, or a variance per section: residual='dsum(id(units) | trial)'.",
             values=row.to_dict(),
@@ -76,7 +76,7 @@ def _influential_rows(fit: Any) -> Iterator[Finding]:
     if len(out):
         yield Finding(
             "warning", "influential rows",
-            f"{len(out)} row{'s' if len(out) > 1 else ''} move{'' if len(out) > 1 else 's'} the fixed effects out of their 50 % confidence region: "
+            f"{_rows(len(out), 'moves', 'move')} the fixed effects out of their 50 % confidence region: "
             f"{', '.join(map(str, out[:5]))}{', ...' if len(out) > 5 else ''}.",
             f"Cook's distance is above {limit:.2f}, {words}: conclusions rest on these rows.",
             "Check them, fit.without([...]), and see which coefficient moves: fit.dfbetas().",
@@ -103,3 +103,7 @@ def _influential_levels(fit: Any) -> Iterator[Finding]:
                 f'See fit.deletions("{name}", refit=True) for what changes, and find out what is special about it.',
                 tuple(str(i) for i in out), {"limit": limit},
             )  # fmt: skip
+
+
+def _rows(count: int, one: str, many: str) -> str:
+    return f"{count} row {one}" if count == 1 else f"{count} rows {many}"

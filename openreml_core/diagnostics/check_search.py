@@ -1,7 +1,7 @@
 """Findings about the search: whether it ended, by which test, and whether it ended on a hill.
 
-At a maximum the observed information of the parameters that were estimated inside their range is positive definite. It is taken in
-units of the parameters' own size, so that its eigenvalues are comparable.
+At a maximum the observed information of the parameters that were estimated inside their range is positive definite. It is
+taken in units of the parameters' own size, so that its eigenvalues are comparable.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ def search_findings(fit: Any) -> Iterator[Finding]:
     elif smallest < FLAT * largest:
         yield Finding(
             "warning", "curvature",
-            f"The likelihood is nearly flat along a direction of {', '.join(names)} (eigenvalues from {smallest:.2g} to {largest:.2g}).",
-            "Along it the parameters could be changed together with next to no loss of fit: their standard errors are large or unknown.",
+            f"The likelihood is nearly flat along a direction of {', '.join(names)} "
+            f"(eigenvalues from {smallest:.2g} to {largest:.2g}).",
+            "Along it the parameters could change together with next to no loss of fit: their standard errors are large.",
             "Look at fit.profile(), and leave out one of the terms, or hold a parameter with fixed=.", names, values,
         )  # fmt: skip
 

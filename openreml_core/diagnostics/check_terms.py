@@ -27,8 +27,11 @@ def term_findings(fit: Any) -> Iterator[Finding]:
 
 
 def _singular(fit: Any) -> Iterator[Finding]:
+    names = {t.name for t in fit.estimates.engine.model.terms}
     for term in fit._singular_terms:
         if term not in fit.random_terms:
+            continue
+        if term not in names:  # of a V built by hand: its parameters' bounds are all there is to say
             continue
         sigma = fit.variance_matrix(term)
         directions = lost_directions(sigma)
@@ -41,8 +44,7 @@ def _singular(fit: Any) -> Iterator[Finding]:
             continue
         yield Finding(
             "warning", "singular term",
-            f"The covariance matrix of {term} has lost rank: {'; '.join(directions)} {'do' if len(directions) > 1 else 'does'} not vary "
-            "from level to level.",
+            f"The covariance matrix of {term} has lost rank: from level to level nothing varies of {'; '.join(directions)}.",
             "The data hold fewer independent effects than the term has: correlations of 1 or -1 are the usual sign.",
             "Write the term with || (no correlations), with fewer effects, or as fa(..., k=1); compare the fits.", (term,),
             {"directions": directions},
@@ -92,7 +94,7 @@ def _bounds(fit: Any) -> Iterator[Finding]:
         if not bound or bound in ("held", "tied") or bound.startswith("tied"):
             continue
         name = " ".join(str(v) for v in (row.kind, row.name1, row.name2) if v)
-        if bound == "at zero" and row.group in singular and row.group in fit.random_terms:
+        if bound == "at zero" and row.group in singular & {t.name for t in fit.estimates.engine.model.terms}:
             continue  # said already
         what = {
             "at zero": f"The {name} of {row.group} is estimated as zero.",
@@ -117,7 +119,7 @@ def _few_levels(fit: Any) -> Iterator[Finding]:
             continue
         yield Finding(
             "note", "few levels", f"{term.name} has {count} levels.",
-            f"A variance estimated from {count} levels has about {max(count - 1, 1)} degrees of freedom: it may be off by a factor.",
+            f"A variance from {count} levels has about {max(count - 1, 1)} degrees of freedom: it may be off by a factor.",
             "Read its profile interval, not its standard error; or take it as a fixed effect if its levels are of interest.",
             (term.name,), {"levels": count},
         )  # fmt: skip

@@ -77,7 +77,7 @@ def _joined(data: pd.DataFrame, names: list[str]) -> Grouping:
     for name in names:
         if name not in own:
             raise DataError(
-                f"The model does not use a column *{name}*.",
+                f"There is no column *{name}* among the rows used.",
                 hint=f"{did_you_mean(name, list(own))} Any other column can be given itself, as data[...].",
             )
     factors = [as_factor(data[own[name]]) for name in names]

@@ -68,6 +68,11 @@ def refits_without(
     FitCancelled
     ModelError
     """
+    if view.given_r is not None:
+        raise ModelError(
+            "A V built by hand as one tree cannot be refitted without some of its rows.",
+            hint="Leave refit out, or fit the model by a formula.",
+        )
     recipe, names = Recipe.of(view.estimates), view.model.parameter_names
     found: list[Found] = []
     for portion in _portions(recipe, sets, executor):

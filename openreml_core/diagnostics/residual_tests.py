@@ -9,6 +9,8 @@ from openreml_core.diagnostics.grouping import Grouping
 from openreml_core.diagnostics.simulated import Draws, growth, monte_carlo, outlier_p, straightness, unequal
 from openreml_core.errors import DataError
 
+SPEARMAN = "Spearman's correlation of |residual| and fitted"
+
 
 def residual_test_table(found: Draws, index: pd.Index, df: int, grouping: Grouping | None = None) -> pd.DataFrame:
     """Tests of normality, of constant variance along fitted values and between groups, and of the largest residual.
@@ -40,7 +42,7 @@ def residual_test_table(found: Draws, index: pd.Index, df: int, grouping: Groupi
     rows.append(
         (
             "variance along fitted",
-            "Spearman's correlation of |residual| and fitted",
+            SPEARMAN,
             r,
             monte_carlo(r, many, "both"),
             None,

@@ -1,9 +1,10 @@
 """Residuals of responses drawn from the fitted model: what the model itself lets one expect, correlations and all.
 
-    y* = X b^ + Z u + e,   u ~ N(0, G), e ~ N(0, R) at the estimates;   e^* = R P y*   with P as it is: variances are not refitted
+    y* = X b^ + Z u + e,   u ~ N(0, G), e ~ N(0, R) at the estimates;   e^* = R P y* with P as it is: variances are not refitted
 
-Every draw has the design's leverages and the model's covariances, so that a sorted residual or a statistic may be compared with the
-same of the draws. (Atkinson 1981, Biometrika 68, 13-20; Schuetzenmeister and Piepho 2012, Comput. Stat. Data Anal. 56, 1405-1416.)
+Every draw has the design's leverages and the model's covariances, so that a sorted residual or a statistic may be compared with
+the same of the draws. (Atkinson 1981, Biometrika 68, 13-20; Schuetzenmeister and Piepho 2012, Comput. Stat. Data Anal. 56,
+1405-1416.)
 """
 
 from __future__ import annotations
@@ -60,8 +61,6 @@ def draws(view: RowView, simulations: int, seed: object) -> Draws:
         raise ModelError(
             f"{count} draws of {view.n:,} rows are too many numbers.", hint=f"Ask for {max(MOST // view.n, 19)} draws."
         )
-    if view.given_r is not None:
-        raise ModelError("Envelopes are not drawn for a V built by hand.", hint="Fit the model by a formula.")
     y = draw_responses(view.model, view.estimates.at, count, generator(seed))
     residuals = view.rows.residual_times(view.rows.times(y))
     known = (~view.lost & (view.rows.both > 0)).nonzero()[:, 0]

@@ -102,7 +102,7 @@ class Diagnostics(Field):
         DataFrame
             fixed, diag X C X'V^-1; random, diag Z G Z'P; overall, their sum; unconfounded, (Z G Z')_ii / R_ii.
         """
-        grouping = None if group is None else grouping_of(self.data, group)
+        grouping = None if group is None else grouping_of(self.table, group)
         return leverage_table(self._view, self.design.index, grouping)
 
     def influence(
@@ -189,7 +189,14 @@ class Diagnostics(Field):
         DataFrame
             Their rows of ``influence``. ``attrs["rule"]`` names the rule and its limit, ``attrs["count"]`` how many they are.
         """
-        table = self.influence(group, pairs=pairs, refit=refit, executor=executor)
+        return self.influential_in(
+            self.influence(group, pairs=pairs, refit=refit, executor=executor), measure=measure, rule=rule
+        )
+
+    def influential_in(
+        self, table: pd.DataFrame, *, measure: str = "cooks_distance", rule: str | float = "4/n"
+    ) -> pd.DataFrame:
+        """The same of a table that :meth:`influence` has given."""
         return influential_cases(table, measure, rule, self.rank, self.n_obs - self.rank)
 
     def without(self, cases: Any, group: Any = None) -> Any:
@@ -313,7 +320,7 @@ class Diagnostics(Field):
         view, index = self._view, self.design.index
         sets, word, chosen = None, "rows", None
         if group is not None:
-            grouping = grouping_of(self.data, group)
+            grouping = grouping_of(self.table, group)
             sets, word = grouping.rows(), f"levels of {grouping.name}"
             index = pd.Index(grouping.levels, name=grouping.name)
         if pairs:
@@ -347,7 +354,7 @@ class Diagnostics(Field):
             missing = [w for w in wanted if w not in known]
             rows = held
         else:
-            grouping = grouping_of(self.data, group)
+            grouping = grouping_of(self.table, group)
             missing = [w for w in wanted if str(w) not in grouping.levels]
             rows = np.flatnonzero(np.isin(np.array([*grouping.levels, ""])[grouping.codes], [str(w) for w in wanted]))
         if missing or not wanted:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from openreml_core.covariance import WholeCovariance
 from openreml_core.diagnostics import (
     Positions,
     RowView,
@@ -156,6 +157,14 @@ class Field(FittedModel):
         out = pd.Series(found[0].numpy(), index=design.index, name="trend")
         out.attrs["parts"] = found[1]
         return out
+
+    def random_part(self, term: str | None = None) -> pd.Series:
+        """Z u^ of one random term in every row used."""
+        place = self._position(term)
+        if isinstance(self._model.residuals[0], WholeCovariance):
+            raise ModelError("A V built by hand has no random terms by rows.", hint="Ask for fit.random_effects(...).")
+        own = self._model.terms[place].spread(self._predicted[place].blup[:, :, None])[:, 0]
+        return pd.Series(own.numpy(), index=self.design.index, name=self.random_terms[place])
 
     def _residual_values(self, kind: str) -> tuple[np.ndarray, bool]:
         name = kind_named(kind)
