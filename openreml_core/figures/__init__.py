@@ -8,17 +8,20 @@ from openreml_core.figures.accessor import PlotAccessor
 from openreml_core.figures.coefficients import forest
 from openreml_core.figures.columns import column_bars, column_histogram
 from openreml_core.figures.components import variance_shares
+from openreml_core.figures.correlogram import correlogram
 from openreml_core.figures.distance import distance_curve
 from openreml_core.figures.distribution import histogram
 from openreml_core.figures.effects import caterpillar
 from openreml_core.figures.field import field_map
 from openreml_core.figures.groups import residuals_by
+from openreml_core.figures.influence import influence
 from openreml_core.figures.iterations import convergence, parameter_groups, parameter_traces
 from openreml_core.figures.matrices import effect_labels, matrix_heatmap, matrix_thumbnail
 from openreml_core.figures.plan import design_map
-from openreml_core.figures.quantiles import qq
+from openreml_core.figures.quantiles import qq, qq_simulated
 from openreml_core.figures.scatter import observed_fitted, residuals_fitted, scale_location
 from openreml_core.figures.theme import CONFIG, config
+from openreml_core.figures.variogram import variogram, variogram_surface
 
 __all__ = [
     "CONFIG",
@@ -28,20 +31,25 @@ __all__ = [
     "column_histogram",
     "config",
     "convergence",
+    "correlogram",
     "design_map",
     "distance_curve",
     "effect_labels",
     "field_map",
     "forest",
     "histogram",
+    "influence",
     "matrix_heatmap",
     "matrix_thumbnail",
     "observed_fitted",
     "parameter_groups",
     "parameter_traces",
     "qq",
+    "qq_simulated",
     "residuals_by",
     "residuals_fitted",
     "scale_location",
     "variance_shares",
+    "variogram",
+    "variogram_surface",
 ]
