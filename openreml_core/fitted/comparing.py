@@ -5,7 +5,7 @@ By REML, likelihoods are comparable where the fixed parts are the same; else the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from openreml_core.relationship import Relationship
 from openreml_core.storage.record import relationships_of
 
 
-def random_anova_table(fit: Any) -> pd.DataFrame:
+def random_anova_table(fit: Any, on_progress: Callable[[int, int], object] | None = None) -> pd.DataFrame:
     """The table of ``fit.random_anova()``."""
     again = needed(fit).on_rows_of(fit)
     relationships = {name: Relationship(*parts) for name, parts in relationships_of(fit).items()}
@@ -28,8 +28,12 @@ def random_anova_table(fit: Any) -> pd.DataFrame:
     found = reductions(fit.design.formula)
     if not found:
         raise ModelError("This model has no random effects to test.", hint="Add a term such as (1 | gen).")
-    for reduction in found:
-        reduced = again(reduction.formula, **_without(fit, reduction, relationships))
+    for done, reduction in enumerate(found):
+
+        def tell(_: Any, done: int = done) -> object:
+            return None if on_progress is None else on_progress(done, len(found))
+
+        reduced = again(reduction.formula, on_iteration=tell, **_without(fit, reduction, relationships))
         row = _row(reduction.label, reduced)
         df = fit.n_parameters - reduced.n_parameters
         lrt = _clean(reduced.criterion - fit.criterion)
@@ -136,7 +140,7 @@ def compare(*fits: Any, refit: bool = True) -> pd.DataFrame:
     -------
     DataFrame
         model, n_parameters, AIC, BIC, loglik, deviance, LRT, df, p_value. ``attrs["notes"]`` says by which likelihood, and
-        what could not be tested.
+        what could not be tested; ``attrs["order"]``, which of the fits given each row is, from 0.
 
     Raises
     ------
@@ -167,7 +171,8 @@ def compare(*fits: Any, refit: bool = True) -> pd.DataFrame:
         notes.append(f"Fits by REML were repeated by ML, because {why}.")
     else:
         notes.append(f"Likelihoods are by {methods.pop().upper()}.")
-    ordered = sorted(fits, key=lambda f: f.n_parameters)
+    order = sorted(range(len(fits)), key=lambda i: fits[i].n_parameters)
+    ordered = [fits[i] for i in order]
     rows = []
     for place, fit in enumerate(ordered):
         row = {
@@ -194,7 +199,7 @@ def compare(*fits: Any, refit: bool = True) -> pd.DataFrame:
         rows.append(row)
     table = pd.DataFrame(rows)
     table["df"] = table["df"].astype("Int64")
-    table.attrs["notes"] = tuple(notes)
+    table.attrs.update(notes=tuple(notes), order=tuple(order))
     return table
 
 

@@ -32,6 +32,11 @@ from openreml_core.simulation import (
 class Intervals(FittedModel):
     """Methods of a fit that simulate from it, or fit it again."""
 
+    def _needs_rows(self) -> None:
+        """Raise the error that says where the rows are, where they are not at hand."""
+        if not self.has_rows:
+            _ = self.data
+
     def simulate(self, n: int = 1, seed: int | np.random.Generator | None = None) -> pd.DataFrame:
         """Responses drawn from the fitted model: y* = X b + offset + Z u + e, u ~ N(0, G), e ~ N(0, R).
 
@@ -126,8 +131,13 @@ class Intervals(FittedModel):
             text = updated_formula(self.design.formula, formula, columns)
         return again(text, **options)
 
-    def random_anova(self) -> pd.DataFrame:
+    def random_anova(self, on_progress: OnProgress | None = None) -> pd.DataFrame:
         """Likelihood-ratio test of each random term; of ``(x | g)`` against ``(1 | g)``, as lmerTest's ranova.
+
+        Parameters
+        ----------
+        on_progress : callable, optional
+            As for :meth:`bootstrap`: called at every iteration with how many of how many tests are done.
 
         Returns
         -------
@@ -147,13 +157,16 @@ class Intervals(FittedModel):
         >>> row["term"], float(round(row["LRT"], 4)), int(row["df"]), row["mixture"]
         ('Days in (Days | Subject)', 42.8368, 2, 'half chi2(1), half chi2(2)')
         """
-        return random_anova_table(self)
+        self._needs_rows()
+        return random_anova_table(self, on_progress)
 
     def compare(self, *others: Any, refit: bool = True) -> pd.DataFrame:
         """This fit and others of the same response side by side: see :func:`openreml_core.compare`."""
         return compare(self, *others, refit=refit)
 
-    def profile(self, parameters: Any = None, likelihood: str = "ml") -> Profile:
+    def profile(
+        self, parameters: Any = None, likelihood: str = "ml", on_progress: OnProgress | None = None
+    ) -> Profile:
         """Profile likelihood of variance parameters, correlations and fixed effects: the others re-optimised at every point.
 
             zeta(psi) = sign(psi - psi^) sqrt(D(psi) - D(psi^)),   D(psi) = min -2 l with psi held
@@ -164,6 +177,8 @@ class Intervals(FittedModel):
             As for :meth:`confint`.
         likelihood : {"ml", "reml"}
             Of the variance parameters; fixed effects have ML's.
+        on_progress : callable, optional
+            As for :meth:`bootstrap`: called at every point with how many of how many profiles are done.
 
         Returns
         -------
@@ -177,7 +192,8 @@ class Intervals(FittedModel):
         >>> fit.profile("sigma").confint()[["lower", "upper"]].round(2).to_numpy().tolist()
         [[38.23, 67.66]]
         """
-        return profile_of(self.estimates, parameters, likelihood)
+        self._needs_rows()
+        return profile_of(self.estimates, parameters, likelihood, on_progress)
 
     def bootstrap(
         self,
@@ -258,8 +274,10 @@ class Intervals(FittedModel):
             effects have ML's.
         ddf : {"normal", "satterthwaite", "residual"}
             Of Wald intervals of the fixed effects.
-        n_boot, seed, executor, on_progress
+        n_boot, seed, executor
             Of the bootstrap: as for :meth:`bootstrap`.
+        on_progress : callable, optional
+            As for :meth:`bootstrap`, of a profile for :meth:`profile`.
         kind : {"percentile", "basic", "bca"}
             Of bootstrap intervals.
 
@@ -277,7 +295,8 @@ class Intervals(FittedModel):
         """
         bound_of(level)
         if method == "profile":
-            return profile_table(self.estimates, level, parameters, likelihood)
+            self._needs_rows()
+            return profile_table(self.estimates, level, parameters, likelihood, on_progress)
         if method == "wald":
             return wald_table(self.estimates, self._natural, level, parameters, ddf)
         if method == "bootstrap":
