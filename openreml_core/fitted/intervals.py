@@ -164,9 +164,14 @@ class Intervals(FittedModel):
         """This fit and others of the same response side by side: see :func:`openreml_core.compare`."""
         return compare(self, *others, refit=refit)
 
-    def profile(
-        self, parameters: Any = None, likelihood: str = "ml", on_progress: OnProgress | None = None
-    ) -> Profile:
+    @property
+    def interval_parameters(self) -> pd.DataFrame:
+        """What intervals can be of: group and kind, indexed by parameter, as ``confint`` has them."""
+        known = quantities(self._model)
+        index = pd.Index([q.name for q in known], name="parameter")
+        return pd.DataFrame({"group": [q.group for q in known], "kind": [q.kind for q in known]}, index=index)
+
+    def profile(self, parameters: Any = None, likelihood: str = "ml", on_progress: OnProgress | None = None) -> Profile:
         """Profile likelihood of variance parameters, correlations and fixed effects: the others re-optimised at every point.
 
             zeta(psi) = sign(psi - psi^) sqrt(D(psi) - D(psi^)),   D(psi) = min -2 l with psi held
