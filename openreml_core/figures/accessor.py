@@ -20,9 +20,12 @@ from openreml_core.figures.field import field_map
 from openreml_core.figures.groups import residuals_by
 from openreml_core.figures.influence import influence
 from openreml_core.figures.iterations import convergence, parameter_traces
+from openreml_core.figures.means import means_plot
+from openreml_core.figures.pairs import pairs_plot
 from openreml_core.figures.plan import design_map
 from openreml_core.figures.quantiles import qq, qq_simulated
 from openreml_core.figures.scatter import observed_fitted, residuals_fitted, scale_location
+from openreml_core.figures.uncertainty import profile_curves
 from openreml_core.figures.variogram import variogram, variogram_surface
 
 
@@ -138,6 +141,24 @@ class PlotAccessor:
     def coefficients(self, *, intercept: bool = False, **options: Any) -> go.Figure:
         """Fixed effects with their intervals; further options go to ``fit.fixed_effects``."""
         return forest(self._fit.fixed_effects(**options), intercept=intercept, level=options.get("level", 0.95))
+
+    def means(self, spec: Any, by: Any = None, *, adjust: str = "tukey", **options: Any) -> go.Figure:
+        """Marginal means with intervals and letters; further options go to ``fit.means``."""
+        means = self._fit.means(spec, by, **options)
+        level = options.get("level", 0.95)
+        return means_plot(
+            means.letters(1 - level, adjust), by=means.by, response=str(self._fit.response_name), level=level
+        )
+
+    def pairs(self, spec: Any, by: Any = None, *, adjust: str = "tukey", **options: Any) -> go.Figure:
+        """Differences between marginal means with their intervals; further options go to ``fit.means``."""
+        pairs = self._fit.means(spec, by, **options).pairs(adjust)
+        return pairs_plot(pairs, level=options.get("level", 0.95), what=f"Difference in {self._fit.response_name}")
+
+    def profile(self, parameters: Any = None, *, level: float = 0.95, **options: Any) -> go.Figure:
+        """Profile curves with their intervals; further options go to ``fit.profile``."""
+        profile = self._fit.profile(parameters, **options)
+        return profile_curves(profile.table, profile.confint(level), level=level)
 
     def observed(self) -> go.Figure:
         """Observations against fitted values."""
