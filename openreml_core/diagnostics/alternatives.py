@@ -83,11 +83,11 @@ def _field(table: pd.DataFrame, row: Any, col: Any, by: Any) -> Alternative | No
         except DataError:
             return None
         if _is_field(positions):
-            r, c = (quote(name) for name in names)
-            text = f"ar1({r}):ar1({c})"
+            lines = _directions(positions, names)
+            text = ":".join(f"ar1({quote(name)})" for name in lines)
             if isinstance(trial, str):
                 text = f"id({quote(trial)}):{text}"
-            words = f"correlated along {names[0]} and along {names[1]}"
+            words = f"correlated along {' and along '.join(lines)}"
             where = f'fit.plot.variogram("{names[0]}", "{names[1]}") and the field map'
             return Alternative(text, words, where, (*names, trial))
     return None
@@ -104,6 +104,13 @@ def _sections(table: pd.DataFrame, names: tuple[str, str]) -> list[str]:
     return sorted(out, key=lambda name: table[name].nunique())
 
 
+def _directions(positions: Positions, names: tuple[str, str]) -> list[str]:
+    """The names of the positions that vary: a field of one row has no correlation from row to row."""
+    known = positions.known
+    pairs = zip((positions.row, positions.col), names, strict=True)
+    return [name for place, name in pairs if np.ptp(place[known]) > 0]
+
+
 def _is_field(positions: Positions) -> bool:
     """Whether the places are a grid, each held by one plot, dense enough for neighbours to be there."""
     known = positions.known
@@ -114,7 +121,7 @@ def _is_field(positions: Positions) -> bool:
             continue
         places = np.column_stack([positions.row[rows], positions.col[rows]])
         extent = np.ptp(places, axis=0) + 1
-        if len(np.unique(places, axis=0)) < len(rows) or extent.min() < 3:
+        if len(np.unique(places, axis=0)) < len(rows) or not _large(extent):
             return False
         if len(rows) < 0.4 * extent.prod():
             return False
@@ -151,6 +158,11 @@ def _serial(fit: Any, table: pd.DataFrame) -> list[Alternative]:
                     )
                 ]
     return []
+
+
+def _large(extent: np.ndarray) -> bool:
+    """Whether rows and columns (2,) are enough to tell correlations: three both ways, or a line of eight."""
+    return bool(extent.min() >= 3 or (extent.min() == 1 and extent.max() >= 8))
 
 
 def alternative_findings(fit: Any, found: list[Alternative], asked: bool = False) -> Iterator[Finding]:

@@ -12,11 +12,11 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from openreml_core.covariance import BlockResidual, IndependentResidual, SmoothTerm
+from openreml_core.diagnostics.between import response_between
 from openreml_core.diagnostics.view import RowView
 from openreml_core.engines.memory import SHARE, available_bytes
 from openreml_core.errors import ModelError
 from openreml_core.model import MixedModel
-from openreml_core.simulation.subset import model_of_rows
 
 #: Matrices of n x n elements that are held at a time.
 MATRICES = 4
@@ -30,13 +30,10 @@ def decorrelated(view: RowView) -> Tensor:
     ModelError
         Where the rows that hang together are too many for their covariance to find room.
     """
-    model, at = view.model, view.estimates.at
     out = torch.empty(view.n, dtype=torch.float64)
-    for rows in related_rows(model):
+    for rows in related_rows(view.model):
         check_room(len(rows))
-        own = model if len(rows) == view.n else model_of_rows(model, rows)
-        v = at.sigma2 * own.covariance(at.theta)
-        factor, failed = torch.linalg.cholesky_ex(v)
+        factor, failed = torch.linalg.cholesky_ex(response_between(view, rows, rows))
         if int(failed):
             raise ModelError("V is singular at the estimates: it has no Cholesky factor.")
         out[rows] = torch.linalg.solve_triangular(factor, view.marginal[rows][:, None], upper=False)[:, 0]
@@ -60,7 +57,7 @@ def related_rows(model: MixedModel) -> list[Tensor]:
             codes[part.rows.numpy()] = part.codes.numpy()
             links.append(codes)
     if not links:
-        return [torch.tensor([i]) for i in range(n)] if n < 1 else list(torch.arange(n)[:, None])
+        return list(torch.arange(n)[:, None])
     starts = np.cumsum([n, *(int(own.max()) + 1 for own in links)])
     row = np.tile(np.arange(n), len(links))
     column = np.concatenate([start + own for start, own in zip(starts, links, strict=False)])

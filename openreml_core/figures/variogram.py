@@ -13,10 +13,10 @@ from openreml_core.figures.words import count, lines, number, plain
 #: Lags with fewer pairs than this say little and are not drawn where others have more.
 FEW_PAIRS = 10
 WHAT = {
-    "semivariance": "Semivariance of the residuals",
-    "fitted": "Semivariance of the fitted model",
-    "expected": "Semivariance to be expected",
-    "ratio": "Semivariance over what is to be expected",
+    "semivariance": "Semivariance",
+    "fitted": "Fitted",
+    "expected": "Expected",
+    "ratio": "Sample / expected",
 }
 
 
@@ -40,13 +40,13 @@ def variogram(tables: pd.DataFrame | dict[str, pd.DataFrame], *, unit: str = "")
             continue
         x, y = kept["distance"].to_numpy(float), kept["semivariance"].to_numpy(float)
         pairs = kept["pairs"].to_numpy(float)
-        label = plain(name) or "Residuals"
+        label = plain(name).capitalize() or "Residuals"
         line, expected = _line_of(kept)
         top = max(top, float(np.nanmax(y)), float(np.nanmax(expected)) if np.isfinite(expected).any() else 0.0)
         if np.isfinite(expected).any():
             fig.add_trace(go.Scatter(
                 x=x, y=expected, mode="lines", line=dict(color=colour if len(named) > 1 else theme.INK, width=2, dash="dot"),
-                name=f"{line}{f', {label}' if name else ''}", hoverinfo="skip", showlegend=True,
+                name=line, hoverinfo="skip", showlegend=i == 0,
             ))  # fmt: skip
         text = [
             lines(f"<b>{label}</b>" if name else None, f"Distance {number(a)}", f"Semivariance {number(b, scale=top)}",
@@ -64,7 +64,7 @@ def variogram(tables: pd.DataFrame | dict[str, pd.DataFrame], *, unit: str = "")
     fig.update_xaxes(title_text=f"Distance{f' ({plain(unit)})' if unit else ''}", rangemode="tozero")
     fig.update_yaxes(title_text="Semivariance", range=[0, 1.08 * top or 1.0])
     if left_out:
-        theme.note(fig, f"{count(left_out, 'lag')} of fewer than {FEW_PAIRS} pairs are not drawn.")
+        theme.note(fig, f"{count(left_out, 'lag')} of under {FEW_PAIRS} pairs not drawn")
     return fig
 
 
@@ -114,7 +114,7 @@ def variogram_surface(
     fig.update_yaxes(title_text=f"Lag in {plain(row_name).lower()}s", showgrid=False)
     theme.colour_bar(fig, WHAT[what])
     if len(kept) < len(table):
-        theme.note(fig, f"{count(len(table) - len(kept), 'lag')} of fewer than {FEW_PAIRS} pairs are left blank.")
+        theme.note(fig, f"{count(len(table) - len(kept), 'lag')} of under {FEW_PAIRS} pairs left blank")
     return fig
 
 
@@ -128,5 +128,5 @@ def _line_of(table: pd.DataFrame) -> tuple[str, np.ndarray]:
     """What the sample is compared with: what residuals are expected to show, or the model's own where that is not known."""
     expected = as_floats(table["expected"])
     if np.isfinite(expected).any():
-        return "Expected under the model", expected
-    return "Fitted model", as_floats(table["fitted"])
+        return "Expected", expected
+    return "Fitted", as_floats(table["fitted"])

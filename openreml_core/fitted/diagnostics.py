@@ -140,7 +140,7 @@ class Diagnostics(Field):
         >>> import openreml_core as reml
         >>> fit = reml.fit("Reaction ~ Days + (Days | Subject)", reml.load_sample("sleepstudy"))
         >>> fit.influence("Subject")["cooks_distance"].round(3).nlargest(2).to_dict()
-        {'337': 0.18, '309': 0.144}
+        {'309': 0.149, '335': 0.129}
 
         References
         ----------
@@ -308,9 +308,9 @@ class Diagnostics(Field):
         Examples
         --------
         >>> import openreml_core as reml
-        >>> fit = reml.fit("yield ~ gen + (1 | rep)", reml.load_sample("stroup_nin"))
+        >>> fit = reml.fit("Reaction ~ Days + (Days | Subject)", reml.load_sample("sleepstudy"))
         >>> fit.check().of("residual structure")[0].subject
-        ('ar1(row):ar1(col)',)
+        ('id(Subject):ar1(Days)',)
         """
         return verdict(self, row, col, by, alternatives, seed)
 

@@ -77,11 +77,11 @@ class Field(FittedModel):
         Examples
         --------
         >>> import openreml_core as reml
-        >>> fit = reml.fit("yield ~ gen + (1 | rep)", reml.load_sample("stroup_nin"))
-        >>> fit.variogram(direction="column").round(1).head(2)
+        >>> fit = reml.fit("yield ~ rep + (1 | gen)", reml.load_sample("john_alpha"))
+        >>> fit.variogram(direction="row").round(3).head(2)
            distance  pairs  semivariance  fitted  expected
-        0       1.0    204          17.4    49.6      37.1
-        1       2.0    184          24.8    49.6      37.1
+        0       1.0     71         0.057   0.135     0.099
+        1       2.0     70         0.084   0.135     0.099
 
         References
         ----------

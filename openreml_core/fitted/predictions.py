@@ -33,7 +33,8 @@ class Predictions(FittedModel):
         terms = [name for term in formula.terms for factor in term for name in factor.names]
         terms += [name for offset in formula.offset_expressions for name in offset.names]
         terms += [name for term in formula.random for name in term.columns]
-        own = [name for name in (self.specification.offset,) if name in getattr(self.design.frame, "columns", ())]
+        offset = self.specification.offset
+        own = [offset] if offset is not None and offset in getattr(self.design.frame, "columns", ()) else []
         return tuple(dict.fromkeys([*terms, *own]))
 
     def predict(

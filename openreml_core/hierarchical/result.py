@@ -14,6 +14,7 @@ from torch import Tensor
 from openreml_core.errors import DataError, ModelError, did_you_mean
 from openreml_core.hierarchical import draws, integrals, saving, tables
 from openreml_core.hierarchical.em import Visit
+from openreml_core.hierarchical.group import Group
 from openreml_core.hierarchical.louis import covariance_of, directions, information
 from openreml_core.hierarchical.model import Model
 from openreml_core.hierarchical.parameters import Parameter
@@ -141,6 +142,25 @@ class HierarchicalFit:
         q, d = len(self.terms), len(self.names)
         errors = self._estimates_covariance.diagonal()[: q * d].sqrt().reshape(d, q).numpy()
         return tables.effects(self.names, self.terms, self.visit.group.coefficients.T.numpy(), errors, level)
+
+    def group_density(self, parameter: str, x: np.ndarray) -> np.ndarray:
+        """The family's marginal density of one parameter at points (k,) of the free scale, covariates at their averages.
+
+        Raises
+        ------
+        ModelError
+            For no parameter of the fit, and for the elliptical Laplace family of a full covariance, whose margins have no
+            closed form.
+        """
+        group = self.visit.group
+        if parameter not in self.names:
+            raise ModelError(f"The fit has no parameter *{parameter}*.", hint=did_you_mean(parameter, self.names))
+        if group.family.name == "laplace" and group.k > 1:
+            raise ModelError("The multivariate Laplace family has no closed margin.", hint="Fit a diagonal covariance.")
+        j = self.names.index(parameter)
+        one = Group(torch.zeros(1, 1, dtype=torch.float64), group.scale[j : j + 1, j : j + 1], True, group.family)
+        deviation = torch.as_tensor(np.asarray(x, dtype=np.float64) - float(self.group_mean.iloc[j]))
+        return one.log_density(deviation[:, None]).exp().numpy()
 
     def group(self, level: float = 0.95) -> pd.DataFrame:
         """A row per parameter: mean, std_error, sd, sd_error, native (of the mean), lower, upper (its interval)."""
