@@ -223,6 +223,8 @@ def _henderson(model: MixedModel) -> Plan:
     entries = float(model.n * width**2) if plain else float((reach**2).sum())
     pairs = min(levels * met**2, MOST_PAIRS) if inner == 1 else levels * (inner + met) * inner
     seconds = OVERHEAD["henderson"] + 3 * border**3 / DENSE
+    related = sum(len(t.levels) ** 2 * t.structure.size for t in model.terms if t.kernel is not None)
+    seconds += 4 * related * border / DENSE  # K's root times the border, before S is factorised and behind
     if inner == 1:
         seconds += levels * met**2 / LISTED / 4
     else:
