@@ -259,7 +259,7 @@ def test_delete_and_refit() -> None:
     fit = reml.fit("Reaction ~ Days + (Days | Subject)", data, weights="w")
     worst = fit.influential().head(3)
     again = fit.without(worst)
-    assert again.n_obs == 177
+    assert len(worst) and again.n_obs == len(data) - len(worst)
     direct = reml.fit("Reaction ~ Days + (Days | Subject)", data.drop(worst.index), weights="w")
     assert again.criterion == pytest.approx(direct.criterion, abs=1e-6)
     assert fit.without(["308", "309"], "Subject").n_obs == 160
