@@ -23,5 +23,7 @@ if not missing(known):
             + (" The levels of random terms have BLUPs: see Results." if fit.random_terms else ""),
             icon=":material/info:",
         )
-    means_tables.draw(shown, means_choice.choose(found, shown, factors, covariates))
+    with st.container(key="wrapping_means"):
+        choice = means_choice.choose(found, shown, factors, covariates)
+    means_tables.draw(shown, choice)
 parts.next_step("diagnostics", "Next: look at the residuals")

@@ -67,7 +67,8 @@ st.subheader("Random effects", anchor=False)
 tables.blups(shown)
 
 st.subheader("Ask more of this fit", anchor=False)
-questions.draw(shown)
+with st.container(key="wrapping_questions"):
+    questions.draw(shown)
 
 st.subheader("Iterations", anchor=False)
 st.caption(fit.message)

@@ -128,7 +128,7 @@ def _figure(choice: Choice, table: pd.DataFrame, response: str) -> None:
     key, order, lines = f"means_view_{'_'.join(names)}", f"means_sorted_{'_'.join(names)}", False
     if len(table) > 1:
         views = ["intervals and letters"] + [f"lines along {name}" for name in names if len(names) > 1]
-        left, right = st.columns([2.4, 1], vertical_alignment="bottom")
+        left, right = st.container(key="wrapping_view").columns([2.4, 1], vertical_alignment="bottom")
         if len(views) > 1:
             left.segmented_control(
                 "Figure", views, key=seed(key, views[0]), format_func=lambda view: view[0].upper() + view[1:],

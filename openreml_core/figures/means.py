@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from openreml_core.figures import theme
 from openreml_core.figures.points import intervals
-from openreml_core.figures.words import lines, number, plain, shorten
+from openreml_core.figures.words import MINUS, lines, number, plain, shorten
 
 ALL_LABELS = 60
 #: Panels side by side, lines in one interaction.
@@ -77,7 +77,7 @@ def means_plot(
     theme.apply(fig, height=panel_height * rows + 62 + (30 if by else 0))
     if by:
         fig.update_layout(margin_t=40)
-    fig.update_xaxes(range=_range(there, across if every else 0), nticks=7 if across > 1 else 9)
+    fig.update_xaxes(range=_range(there, across if every else 0), nticks=4 if across > 1 else 9, tickangle=0)
     words = f"{plain(response)}, {100 * level:g} % interval"
     for c in range(across):
         last = max(i for i in range(len(panels)) if i % across == c) // across + 1
@@ -165,7 +165,7 @@ def _joined(table: pd.DataFrame, names: Sequence[str], *, named: bool = False) -
 
 def level_text(value: Any) -> str:
     """A level, or a value of a covariate, as it is read."""
-    return number(value) if isinstance(value, float) else str(value)
+    return f"{value:.6g}".replace("-", MINUS) if isinstance(value, float) else str(value)
 
 
 def _places(levels: pd.Series) -> dict[Any, float]:

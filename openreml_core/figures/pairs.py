@@ -102,10 +102,9 @@ def pairs_square(pairs: pd.DataFrame, labels: Sequence[str], *, level: float = 0
             textfont_size=12, xgap=1, ygap=1,
         )
     )  # fmt: skip
-    theme.apply(fig, height=min(max(20 * c, 260), 640) + 60)
+    step, short = max(-(-c // 40), 1), shorten(labels, 20)
+    theme.apply(fig, height=min(max(22 * c, 260), 640) + 40 + 7 * max(map(len, short)))
     theme.colour_bar(fig, "")
-    step = max(-(-c // 40), 1)
-    short = shorten(labels, 14)
     ticks = dict(tickvals=list(range(0, c, step)), ticktext=short[::step], showgrid=False)
     fig.update_xaxes(ticks, range=[-0.5, c - 0.5], constrain="domain", constraintoward="left", tickangle=-90)
     fig.update_yaxes(

@@ -156,7 +156,9 @@ def test_evidence_of_every_family_is_the_integral(family: str | Family) -> None:
         with pytest.raises(reml.ModelError, match="kink"):
             fit.evidence()
     else:
-        np.testing.assert_allclose(fit.subject_evidence("laplace")["log_evidence"], wanted, atol=0.15)  # Laplace's own error
+        np.testing.assert_allclose(
+            fit.subject_evidence("laplace")["log_evidence"], wanted, atol=0.15
+        )  # Laplace's own error
     # the bound that EM raises is one, up to Laplace's own error, and a near one
     assert sum(wanted) - 8.0 < -fit.rows[-1].criterion / 2 < sum(wanted) + 0.5
 
