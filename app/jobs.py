@@ -1,7 +1,7 @@
-"""Fits run outside the page script, in threads of the process, so that a click does not end them.
+"""Computations outside the page script, in threads of the process, so that a click does not end them.
 
 The worker never touches Streamlit: it fills a `Job`, the page looks at it. Cancelling settles the job at once; the worker
-notices at its next iteration and its result is dropped.
+notices when it next tells its progress, and its result is dropped.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import threading
 import time
 import traceback
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,6 +23,8 @@ import streamlit as st
 import openreml_core as reml
 
 WORKERS = 4
+#: Seconds that a page waits for an answer before it shows that one is on its way.
+WAIT = 1.0
 
 
 class State(StrEnum):
@@ -36,18 +39,30 @@ class State(StrEnum):
 
 @dataclass(eq=False)
 class Job:
-    """One fit: what was asked, what has happened so far, and how it ended."""
+    """One computation: how far it is, and how it ended.
 
-    formula: str
-    options: dict[str, Any]
+    Attributes
+    ----------
+    work : callable
+        Computes the result; it is given the job, whose ``report`` tells how far it is and whether to go on.
+    done, total : int
+        How much of how much is done; a total of 0 where that is not known.
+    """
+
+    work: Callable[[Job], Any]
     state: State = State.WAITING
-    rows: list[reml.TraceRow] = field(default_factory=list)
-    result: reml.MixedModelFit | None = None
+    done: int = 0
+    total: int = 0
+    result: Any = None
     error: str = ""
     details: str = ""
     began: float = field(default_factory=time.monotonic)
     ended: float | None = None
+    over: threading.Event = field(default_factory=threading.Event, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    too_large = "There is not enough memory for this."
+    broken = "This ended with an error that should not happen. The details below help to mend it."
 
     @property
     def active(self) -> bool:
@@ -59,14 +74,15 @@ class Job:
         """How long it has taken so far, or took."""
         return (self.ended or time.monotonic()) - self.began
 
-    @property
-    def limit(self) -> int:
-        """The iterations it may take."""
-        return int(self.options.get("max_iterations") or 100)
-
     def cancel(self) -> None:
         """End it now."""
         self._settle(State.CANCELLED)
+
+    def report(self, done: int, total: int) -> bool:
+        """Tell how far it is; whether to go on."""
+        if self.active:
+            self.done, self.total = done, total
+        return self.active
 
     def _settle(self, state: State, *, result: Any = None, error: str = "", details: str = "") -> None:
         with self._lock:
@@ -74,32 +90,93 @@ class Job:
                 self.result, self.error, self.details = result, error, details
                 self.ended = time.monotonic()
                 self.state = state
+        self.over.set()
 
-    def _report(self, row: reml.TraceRow) -> bool:
-        if self.active:
-            self.rows.append(row)
-        return self.active
-
-    def run(self, data: pd.DataFrame) -> None:
-        """Fit; called by the worker."""
+    def run(self) -> None:
+        """Compute; called by the worker."""
         with self._lock:
             if not self.active:
                 return
             self.state = State.RUNNING
         _step_back()
         try:
-            fitted = reml.fit(self.formula, data, on_iteration=self._report, **self.options)
+            result = self.work(self)
         except reml.FitCancelled:
             self._settle(State.CANCELLED)
         except reml.ModelError as error:
             self._settle(State.FAILED, error=str(error))
         except MemoryError:
-            self._settle(State.FAILED, error="There is not enough memory for this model. Fit a part of the rows.")
+            self._settle(State.FAILED, error=self.too_large)
         except Exception:
-            said = "The fit ended with an error that should not happen. The details below help to mend it."
-            self._settle(State.FAILED, error=said, details=traceback.format_exc())
+            self._settle(State.FAILED, error=self.broken, details=traceback.format_exc())
         else:
-            self._settle(State.DONE, result=fitted)
+            self._settle(State.DONE, result=result)
+
+
+class FitJob(Job):
+    """A fit.
+
+    Parameters
+    ----------
+    formula : str
+    options : dict
+        Of ``reml.fit``.
+    data : DataFrame
+
+    Attributes
+    ----------
+    rows : list of TraceRow
+        The iterations so far.
+    """
+
+    too_large = "There is not enough memory for this model. Fit a part of the rows."
+    broken = "The fit ended with an error that should not happen. The details below help to mend it."
+
+    def __init__(self, formula: str, options: dict[str, Any], data: pd.DataFrame) -> None:
+        self.formula, self.options, self.rows = formula, options, list[reml.TraceRow]()
+        super().__init__(lambda job: reml.fit(formula, data, on_iteration=self._iteration, **options))
+
+    @property
+    def limit(self) -> int:
+        """The iterations it may take."""
+        return int(self.options.get("max_iterations") or 100)
+
+    def _iteration(self, row: reml.TraceRow) -> bool:
+        if self.active:
+            self.rows.append(row)
+        return self.active
+
+
+class Answers:
+    """Answers to questions about fits, each computed once for every choice that was made."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[tuple[Hashable, ...], Job] = {}
+
+    def get(self, question: str, *choices: Hashable) -> Job | None:
+        """The job of a question, if it has been asked with these choices."""
+        return self._jobs.get((question, *choices))
+
+    def ask(self, question: str, *choices: Hashable, work: Callable[[Job], Any], wait: float = WAIT) -> Job:
+        """The job of a question, begun if need be; what is still computed for other choices of it is cancelled."""
+        key = (question, *choices)
+        if key not in self._jobs:
+            for other, job in self._jobs.items():
+                if other[0] == question:
+                    job.cancel()
+            self._jobs[key] = Job(work)
+            _executor("answer").submit(self._jobs[key].run)
+            self._jobs[key].over.wait(wait)
+        return self._jobs[key]
+
+    def forget(self, question: str, *choices: Hashable) -> None:
+        """Forget what came of a question, so that it can be asked again."""
+        self._jobs.pop((question, *choices), None)
+
+    @property
+    def active(self) -> bool:
+        """Whether something is being computed."""
+        return any(job.active for job in self._jobs.values())
 
 
 def _step_back() -> None:
@@ -109,12 +186,13 @@ def _step_back() -> None:
 
 
 @st.cache_resource(show_spinner=False)
-def _executor() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="fit")
+def _executor(kind: str) -> ThreadPoolExecutor:
+    """The workers of a kind: answers that run long do not keep a fit waiting."""
+    return ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix=kind)
 
 
-def submit(formula: str, data: pd.DataFrame, options: dict[str, Any]) -> Job:
+def submit(formula: str, data: pd.DataFrame, options: dict[str, Any]) -> FitJob:
     """Start a fit and return its job."""
-    job = Job(formula, options)
-    _executor().submit(job.run, data)
+    job = FitJob(formula, options, data)
+    _executor("fit").submit(job.run)
     return job

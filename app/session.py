@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 import openreml_core as reml
-from app.jobs import Job, State, submit
+from app.jobs import Answers, FitJob, State, submit
 from openreml_core.relationship import RelationshipReading
 
 _STUDY = "study"
@@ -126,12 +126,13 @@ class Specification:
 
 @dataclass(frozen=True, eq=False)
 class FittedModel:
-    """A fit of this study."""
+    """A fit of this study, and what was asked of it."""
 
     number: int
     fit: reml.MixedModelFit
     specification: Specification
     digest: str
+    answers: Answers = field(default_factory=Answers)
 
 
 @dataclass(eq=False)
@@ -140,11 +141,13 @@ class Study:
 
     data: Dataset | None = None
     specification: Specification | None = None
-    job: Job | None = None
+    job: FitJob | None = None
     fits: list[FittedModel] = field(default_factory=list)
     shown: FittedModel | None = None
     previews: dict[Any, Any] = field(default_factory=dict)
     asked: Specification | None = None
+    answers: Answers = field(default_factory=Answers)
+    ddf: str = "satterthwaite"
 
     def use(self, data: Dataset) -> None:
         """Take up a data set; the fits made so far are kept."""
@@ -204,9 +207,13 @@ def dataset(name: str, table: pd.DataFrame, *, sample: reml.Sample | None = None
     roles = dict(sample.roles) if sample else dict(reml.guess_roles(table))
     roles = {str(c): roles.get(str(c), reml.Role.IGNORE) for c in table.columns}
     proposal = sample.formula if sample else reml.suggest_formula(table, roles)
+    return Dataset(name, table, roles, digest_of(table), proposal, note=sample.source if sample else "")
+
+
+def digest_of(table: pd.DataFrame) -> str:
+    """sha256 of a table's names and values."""
     hashed = pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()
-    digest = hashlib.sha256(hashed + repr([str(c) for c in table.columns]).encode()).hexdigest()
-    return Dataset(name, table, roles, digest, proposal, note=sample.source if sample else "")
+    return hashlib.sha256(hashed + repr([str(c) for c in table.columns]).encode()).hexdigest()
 
 
 def seed(key: str, value: Any) -> str:

@@ -24,7 +24,10 @@ pages = st.navigation(
         ],
         "Results": [
             st.Page("app_pages/results.py", title="Results", icon=":material/query_stats:"),
+            st.Page("app_pages/means.py", title="Means & comparisons", icon=":material/format_list_numbered:"),
             st.Page("app_pages/diagnostics.py", title="Diagnostics", icon=":material/troubleshoot:"),
+            st.Page("app_pages/compare.py", title="Compare fits", icon=":material/balance:"),
+            st.Page("app_pages/predict.py", title="Predict", icon=":material/batch_prediction:"),
         ],
     }
 )

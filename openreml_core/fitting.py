@@ -65,6 +65,8 @@ def fit(
         Average information in a trust region, EM, or three EM steps first.
     engine : {"auto", "marginal", "henderson"}
         How the likelihood is computed: from V, or from the mixed-model equations; the cheaper one by default.
+        The equations have a dense part or one sparse factor, whichever takes less: ``fit.engine`` says which,
+        ``"henderson"`` or ``"henderson (sparse)"``.
     start, fixed : mapping of str to number, optional
         Starting values; values held. ``{"gen": 0.4, "residual": 0.1}`` in units of the response squared; one parameter by
         the name that ``fit.parameters`` gives it, ``{"residual.ar1(row).rho": 0}``.

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# The data are small: more threads only make the timings vary. Set before torch reads it; programs that tests start see it too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
 
 from tests.reference import ABSENT, ROOT, Reference
 
-torch.set_num_threads(1)  # the data are small: more threads only make the timings vary
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -56,4 +56,4 @@ if found.data is not None and shown.digest == found.data.digest:
         )
 table = pd.DataFrame({"fitted": fit.fitted(), "residual": fit.residuals()})
 parts.download(fit.data.assign(**table), "diag_csv", "residuals")
-parts.next_step("model", "Next: change the model, or go back to the results")
+parts.next_step("compare", "Next: compare this fit with others")

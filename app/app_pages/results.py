@@ -1,4 +1,4 @@
-"""Results: variance components, fixed effects, BLUPs, iterations."""
+"""Results: variance components, fixed effects, BLUPs, and what else can be asked; iterations."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import io
 
 import streamlit as st
 
-import openreml_core as reml
 from app.session import FittedModel, study
-from app.widgets import matrices, monitor, parts, tables
+from app.widgets import fixed_effects, matrices, monitor, parts, questions, tables
+from app.widgets.answers import missing, tried
 from app.widgets.sidebar import badge
 from openreml_core.report.words import number
 
@@ -16,6 +16,9 @@ from openreml_core.report.words import number
 def save(shown: FittedModel) -> None:
     """The fit as a file, the summary and the scripts that repeat it."""
     fit = shown.fit
+    code = {language: tried(lambda language=language: fit.to_code(language)) for language in ("python", "r-lme4")}
+    if missing(code["python"]):
+        return  # a tree built by hand is kept by its script alone
     cells = st.columns(4)
 
     def packed() -> bytes:
@@ -28,12 +31,13 @@ def save(shown: FittedModel) -> None:
 
     file(cells[0], "Fit", packed, f"fit-{shown.number}.openreml", "save_fit", "Opens again with openreml_core.load.")
     file(cells[1], "Summary", fit.summary, f"fit-{shown.number}.txt", "save_summary", "All tables as text.")
-    file(cells[2], "Python", fit.to_code, f"fit-{shown.number}.py", "save_python", "The script that repeats this fit.")
-    try:
-        code = fit.to_code("r-lme4")
-        file(cells[3], "R (lme4)", code, f"fit-{shown.number}.R", "save_r", "The same model in R.")
-    except reml.ModelError as problem:
-        cells[3].caption(str(problem))
+    file(
+        cells[2], "Python", code["python"], f"fit-{shown.number}.py", "save_python", "The script that repeats this fit."
+    )
+    if isinstance(code["r-lme4"], str):
+        file(cells[3], "R (lme4)", code["r-lme4"], f"fit-{shown.number}.R", "save_r", "The same model in R.")
+    else:
+        cells[3].caption(parts.said(str(code["r-lme4"])))
 
 
 found = study()
@@ -57,12 +61,14 @@ if matrices.names(shown):
     matrices.draw(shown)
 
 st.subheader("Fixed effects", anchor=False)
-tables.coefficients(fit)
-if fit.rank > 1:
-    parts.figure(fit.plot.coefficients(), "forest", "fixed-effects")
+fixed_effects.draw(found, shown)
 
 st.subheader("Random effects", anchor=False)
 tables.blups(shown)
+
+st.subheader("Ask more of this fit", anchor=False)
+with st.container(key="wrapping_questions"):
+    questions.draw(shown)
 
 st.subheader("Iterations", anchor=False)
 st.caption(fit.message)
@@ -70,4 +76,4 @@ monitor.draw(fit.trace, "results")
 
 st.subheader("Take it with you", anchor=False)
 save(shown)
-parts.next_step("diagnostics", "Next: look at the residuals")
+parts.next_step("means", "Next: compare means")

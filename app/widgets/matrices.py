@@ -7,7 +7,7 @@ import streamlit as st
 
 from app.session import FittedModel, put, seed, value
 from app.widgets import parts
-from openreml_core import figures
+from openreml_core import ModelError, figures
 from openreml_core.inference import FittedMatrices
 
 #: Effects, or places of a residual, up to which the matrix itself is drawn.
@@ -15,8 +15,11 @@ MOST = 150
 
 
 def names(shown: FittedModel) -> list[str]:
-    """The terms and parts of the residual that have a matrix to show."""
-    matrices = shown.fit.matrices
+    """The terms and parts of the residual that have a matrix to show; none of a covariance that was built by hand."""
+    try:
+        matrices = shown.fit.matrices
+    except ModelError:
+        return []
     return [name for name in (*matrices.random, *matrices.residual) if matrices.size(name) > 1]
 
 

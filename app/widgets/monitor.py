@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 import openreml_core as reml
-from app.jobs import Job, State
+from app.jobs import FitJob, State
 from app.session import FittedModel, put, seed, study, value
 from app.widgets import parts
 from openreml_core import figures
@@ -48,7 +48,7 @@ def status(trace: pd.DataFrame) -> str:
     )
 
 
-def _few(job: Job) -> list[reml.TraceRow]:
+def _few(job: FitJob) -> list[reml.TraceRow]:
     """Rows of a job that may be writing more, thinned before they become a table."""
     rows = list(job.rows)
     step = -(-len(rows) // MOST) or 1
@@ -56,7 +56,7 @@ def _few(job: Job) -> list[reml.TraceRow]:
     return kept if not rows or kept[-1] is rows[-1] else [*kept, rows[-1]]
 
 
-def way(job: Job) -> float:
+def way(job: FitJob) -> float:
     """How far the search is: by its gradient from the first to 1e-6, on a log scale, or by its iterations."""
     rows = list(job.rows)
     part = min(len(rows) / max(job.limit, 1), 1.0)
@@ -148,13 +148,13 @@ def replay(shown: FittedModel) -> None:
     rows(trace, "replay")
 
 
-def cancelled(job: Job) -> str:
+def cancelled(job: FitJob) -> str:
     """That a job was cancelled, and what is kept."""
     count = max(len(job.rows) - 1, 0)
     return f"Cancelled after {count} iteration{'' if count == 1 else 's'}. The study and its other fits are kept."
 
 
-def ended(job: Job) -> None:
+def ended(job: FitJob) -> None:
     """What became of a job that gave no result."""
     if job.state is State.CANCELLED:
         st.info(cancelled(job))

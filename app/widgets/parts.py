@@ -13,7 +13,10 @@ import streamlit as st
 from app.session import FittedModel, Specification, Study, value
 from openreml_core import figures
 
-PAGES = {name: f"app_pages/{name}.py" for name in ("data", "model", "fit", "results", "diagnostics")}
+PAGES = {
+    name: f"app_pages/{name}.py"
+    for name in ("data", "model", "fit", "results", "means", "diagnostics", "compare", "predict")
+}
 
 
 def head(title: str, line: str, action: Callable[[], None] | None = None) -> None:
@@ -122,10 +125,10 @@ def table(
     download(frame, f"{key}_csv", name)
 
 
-def download(frame: pd.DataFrame, key: str, name: str) -> None:
+def download(frame: pd.DataFrame, key: str, name: str, label: str = "Download CSV") -> None:
     """A button that downloads a table as CSV, with all digits."""
     st.download_button(
-        "Download CSV",
+        label,
         data=lambda: frame.to_csv(index=False).encode("utf-8-sig"),
         file_name=f"{name}.csv",
         mime="text/csv",

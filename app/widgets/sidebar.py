@@ -34,7 +34,8 @@ def draw() -> None:
                 "Download figures as",
                 ["svg", "png"],
                 format_func=str.upper,
-                key=seed("figure_format", "svg"),
+                default="svg",
+                key="figure_format",
                 help="The camera above a figure saves it in this format: SVG for print, PNG for slides.",
             )
 

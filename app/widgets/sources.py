@@ -12,6 +12,11 @@ from app.widgets.parts import error, plain
 from openreml_core.tables import sheet_names
 
 KINDS = ["csv", "tsv", "txt", "xlsx", "parquet"]
+#: Widgets that start anew with another table.
+FORGOTTEN = (
+    "role_", "model_", "blup_", "diag_", "map_", "residual", "relation_", "option_", "matrix_", "means_", "predict_",
+    "compare_", "interval_", "profile_", "heritability_", "correlations_", "question",
+)  # fmt: skip
 
 
 def upload(study: Study) -> None:
@@ -27,7 +32,7 @@ def upload(study: Study) -> None:
         put("upload_problem", None)
         return
     try:
-        sheet = _sheet(file)
+        sheet = sheet_of(file, "upload_sheet")
         if value("upload_read") != (file.file_id, sheet):
             put("upload_read", (file.file_id, sheet))
             put("upload_problem", None)
@@ -43,18 +48,19 @@ def upload(study: Study) -> None:
             st.caption(f"The study so far is kept: {plain(study.data.name)}.")
 
 
-def _sheet(file: Any) -> str | None:
+def sheet_of(file: Any, key: str) -> str | None:
+    """Which sheet of a workbook is meant; asked for where there are several."""
     if not file.name.lower().endswith(".xlsx"):
         return None
     names = sheet_names(file, name=file.name)
     if len(names) < 2:
         return None
-    return st.selectbox("Sheet", names, key="upload_sheet", help="The workbook has several sheets; a study uses one.")
+    return st.selectbox("Sheet", names, key=key, help="The workbook has several sheets; one is read.")
 
 
 def _take(study: Study, name: str, table: Any, sample: reml.Sample | None = None) -> None:
     study.use(dataset(name, table, sample=sample))
-    for prefix in ("role_", "model_", "blup_", "diag_", "map_", "residual", "relation_", "option_", "matrix_"):
+    for prefix in FORGOTTEN:
         forget(prefix)
 
 

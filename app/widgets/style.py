@@ -29,6 +29,11 @@ CSS = """
   .st-key-role_rows [data-testid="stColumn"]:nth-child(3),
   .st-key-role_rows [data-testid="stColumn"]:nth-child(6) { display: none; }
 }
+@media (max-width: 1050px) {
+  [class*="st-key-wrapping"] [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
+  [class*="st-key-wrapping"] [data-testid="stColumn"] { min-width: 44%; }
+  [class*="st-key-wrapping"] [data-testid="stColumn"]:has([data-testid="stButtonGroup"]) { min-width: 100%; }
+}
 @media print { [data-testid="stSidebar"], [data-testid="stHeader"] { display: none; } }
 </style>
 """

@@ -7,8 +7,7 @@ import streamlit as st
 
 from app.session import FittedModel, seed
 from app.widgets import parts
-from openreml_core import MixedModelFit, figures
-from openreml_core.report.words import p_value
+from openreml_core import MixedModelFit, ModelError, figures
 
 SHARE = st.column_config.ProgressColumn(
     "Share", format="%.1f %%", min_value=0, max_value=100, help="Part of the variance of the average row."
@@ -22,7 +21,7 @@ def components(fit: MixedModelFit) -> None:
     effect = effect.str.replace("(Intercept)", "intercept", regex=False).where(table["name1"] != "units", "")
     shown = pd.DataFrame(
         {
-            "Term": [parts.part_name(group, fit.matrices.residual) for group in table["group"]],
+            "Term": [parts.part_name(group, residual_parts(fit)) for group in table["group"]],
             "Effect": effect,
             "Kind": table["kind"],
             "Estimate": table["estimate"],
@@ -41,6 +40,14 @@ def components(fit: MixedModelFit) -> None:
     parts.table(shown, "components", "variance-components", columns={"Share": SHARE, **words}, height=460)
 
 
+def residual_parts(fit: MixedModelFit) -> tuple[str, ...]:
+    """Names of the parts of the residual; none where a covariance was built by hand."""
+    try:
+        return tuple(fit.matrices.residual)
+    except ModelError:
+        return ()
+
+
 def _effects(part: pd.DataFrame) -> pd.Series:
     """The effect, or the pair of effects, of each row of one term: levels without the name of their factor."""
     own = list(dict.fromkeys(part["name1"]))
@@ -48,29 +55,6 @@ def _effects(part: pd.DataFrame) -> pd.Series:
     first, second = part["name1"].map(short), part["name2"].map(lambda name: short.get(name, name))
     join = part["kind"].map(lambda kind: " on " if kind == "loading" else " and ")
     return first.where(second == "", first + join + second)
-
-
-def coefficients(fit: MixedModelFit) -> None:
-    """Fixed effects; the df's method is named above the table."""
-    table = fit.fixed_effects()
-    st.caption(f"t tests with {table.attrs['ddf']} degrees of freedom; 95 % intervals.")
-    shown = pd.DataFrame(
-        {
-            "Coefficient": table.index.str.replace("(Intercept)", "intercept", regex=False),
-            "Estimate": table["estimate"].to_numpy(),
-            "Standard error": table["std_error"].to_numpy(),
-            "df": table["df"].to_numpy(),
-            "t": table["t"].to_numpy(),
-            "p": [p_value(p) for p in table["p_value"]],
-            "From": table["lower"].to_numpy(),
-            "To": table["upper"].to_numpy(),
-        }
-    )
-    parts.table(
-        shown, "coefficients", "fixed-effects", height=420, columns={"df": st.column_config.NumberColumn(format="%.1f")}
-    )
-    if fit.aliased:
-        st.caption("Left out, because other fixed effects determine them: " + ", ".join(fit.aliased))
 
 
 def blups(shown: FittedModel) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from openreml_core.by_hand.starting import addends
 from openreml_core.by_hand.tables import component_rows, dimension_rows
 from openreml_core.covariance import Dummy, Matrix, Propagated
+from openreml_core.diagnostics import RowView
 from openreml_core.errors import ModelError, did_you_mean
 from openreml_core.fitted import MixedModelFit
 from openreml_core.inference import (
@@ -119,6 +121,18 @@ class CovarianceFit(MixedModelFit):
                 marked.setdefault(UNKNOWN if mark == "no variance" else mark, []).append(path)
         out += [mark_sentence(mark, paths) for mark, paths in marked.items()]
         return tuple(out)
+
+    @cached_property
+    def _view(self) -> RowView:
+        """Its rows; R is what is no Z G Z'."""
+        rest = [self._matrices[name] for name in self._addends if name not in self.random_terms]
+        return RowView(self.estimates, sum(rest, torch.zeros_like(self._matrices[""])))
+
+    def group_residuals(self, term: str | None = None, kind: str = "eb") -> pd.DataFrame:
+        """A tree has no rows of a term."""
+        raise ModelError(
+            "A tree built by hand has no residuals of levels by rows.", hint="Ask for fit.random_effects(...)."
+        )
 
     def variance_components(self) -> pd.DataFrame:
         """Parameters of the tree, a row each: group is the part of V, name1 the rest of the path."""

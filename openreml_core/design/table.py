@@ -34,6 +34,9 @@ class Table:
     def of(cls, data: pd.DataFrame) -> Table:
         """Take a table, refusing one with two columns of the same name."""
         if not isinstance(data, pd.DataFrame):
+            refuse = getattr(type(data), "refuse", None)  # rows that stayed elsewhere say where
+            if refuse is not None:
+                refuse(data)
             raise DataError(f"The data are a {type(data).__name__}, not a table (pandas.DataFrame).")
         own: dict[str, object] = {}
         for name in data.columns:

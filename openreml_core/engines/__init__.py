@@ -8,6 +8,7 @@ from openreml_core.engines.engine import Engine, Evaluation, NotPositiveDefinite
 from openreml_core.engines.henderson import HendersonEngine
 from openreml_core.engines.marginal import MarginalEngine
 from openreml_core.engines.responses import SharedEquations
+from openreml_core.engines.rows import Rows, random_variances, rows_of
 from openreml_core.engines.same import engine_named, same_engine
 
 __all__ = [
@@ -20,11 +21,14 @@ __all__ = [
     "NotPositiveDefinite",
     "Plan",
     "RandomEffects",
+    "Rows",
     "SharedEquations",
     "choose_engine",
     "engine_named",
     "engine_of_products",
     "from_matrices",
     "plan",
+    "random_variances",
+    "rows_of",
     "same_engine",
 ]

@@ -80,11 +80,14 @@ class Batch:
         D_g.
     entries : slice
         Where its (G, c, c) stand among N's entries.
+    rows : Tensor of shape (G, m), int64
+        The rows of each block.
     """
 
     columns: Tensor
     design: Tensor
     entries: slice
+    rows: Tensor
 
     def times(self, x: Tensor) -> Tensor:
         """D_g x, (G, m) or (G, m, r), for x (Q + 1,) or (Q + 1, r)."""
@@ -112,9 +115,10 @@ class BlockErrors:
         shapes, places, start = [], [], 0
         for shares, rows in shapes_of(model):
             batches = []
-            for columns, dense in _gathered(design, rows):
+            for chosen, columns, dense in _gathered(design, rows):
                 count, c = columns.shape
-                batches.append(Batch(torch.from_numpy(columns), dense, slice(start, start + count * c * c)))
+                entries, own = slice(start, start + count * c * c), torch.from_numpy(rows[chosen])
+                batches.append(Batch(torch.from_numpy(columns), dense, entries, own))
                 start += count * c * c
                 full = np.broadcast_to(columns[:, :, None], (count, c, c))
                 places.append((full.reshape(-1), full.transpose(0, 2, 1).reshape(-1)))
@@ -299,8 +303,8 @@ def shapes_of(model: MixedModel) -> list[tuple[tuple[Share, ...], np.ndarray]]:
     return out
 
 
-def _gathered(design: sparse.csr_array, rows: np.ndarray) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """The columns (G, c) that blocks meet, and D_g (G, m, c), for blocks that meet about as many."""
+def _gathered(design: sparse.csr_array, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, Tensor]]:
+    """Blocks (G,) that meet about as many columns, these columns (G, c), and D_g (G, m, c)."""
     count, m = rows.shape
     own = design[rows.reshape(-1)]
     entries = np.flatnonzero(own.data)
@@ -322,4 +326,4 @@ def _gathered(design: sparse.csr_array, rows: np.ndarray) -> Iterator[tuple[np.n
         dense = np.zeros((len(chosen), m, width))
         inside = place[block] >= 0
         dense[place[block[inside]], row[inside], rank[which[inside]]] = value[inside]
-        yield columns, torch.from_numpy(dense)
+        yield chosen, columns, torch.from_numpy(dense)

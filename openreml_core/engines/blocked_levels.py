@@ -270,6 +270,17 @@ class BlockedSolved:
             border.index_add_(0, bucket.meets.reshape(-1), (block.y.mT @ v).reshape(-1, c))
         return square, border[:-1]
 
+    def reduce(self, inner: Tensor) -> tuple[Tensor, Tensor]:
+        c = inner.shape[1]
+        local = torch.zeros_like(inner)
+        border = torch.zeros(self.levels.width + 1, c, dtype=torch.float64)
+        for block in self.blocks:
+            bucket = block.bucket
+            v = block.back.mT @ inner[bucket.own].reshape(bucket.levels, bucket.inner, c)
+            local[bucket.own] = (block.back @ v).reshape(-1, c)
+            border.index_add_(0, bucket.meets.reshape(-1), (block.y.mT @ v).reshape(-1, c))
+        return local, border[:-1]
+
     def back(self, border: Tensor) -> Tensor:
         known = self._wide(border)
         out = torch.zeros(self.levels.size, border.shape[1], dtype=torch.float64)

@@ -37,6 +37,7 @@ class Border:
 
     def __init__(self, model: MixedModel, elimination: Elimination, device: str = "cpu") -> None:
         self.model, self.device = model, device
+        self._rooted: tuple[Tensor, Tensor] | None = None
         self.width = len(elimination.border)
         self.random = self.width - model.p - 1
         self.terms: dict[int, slice] = {}
@@ -78,16 +79,37 @@ class Border:
     def scale(self, x: Tensor, factors: Factors) -> Tensor:
         """Lambda'x, x (B - 1, c)."""
         plain = self._plain(factors)
-        if plain is not None:
-            return plain[:, None] * x
+        return plain[:, None] * x if plain is not None else self._by_factors(self._by_roots(x), factors)
+
+    def _by_roots(self, x: Tensor) -> Tensor:
+        """diag(L_K (x) I, ..., I)'x."""
+        if not self.roots:
+            return x
+        out = x.clone()
+        for u, root in self.roots.items():
+            where, k = self.terms[u], self.model.terms[u].structure.size
+            shaped = out[where].reshape(-1, k * out.shape[1])
+            out[where] = (root.T @ shaped).reshape(-1, out.shape[1])
+        return out
+
+    def _by_factors(self, x: Tensor, factors: Factors) -> Tensor:
+        """diag(I (x) L_t, ..., I)'x."""
         out = x.clone()
         for u, where in self.terms.items():
             shaped = out[where].reshape(-1, factors[u].shape[0], out.shape[1])
-            shaped = torch.einsum("ba,qbc->qac", factors[u], shaped)
-            if u in self.roots:
-                shaped = torch.einsum("qj,qac->jac", self.roots[u], shaped)
-            out[where] = shaped.reshape(-1, out.shape[1])
+            out[where] = torch.einsum("ba,qbc->qac", factors[u], shaped).reshape(-1, out.shape[1])
         return out
+
+    def scaled(self, s0: Tensor, factors: Factors) -> Tensor:
+        """Lambda'S0 Lambda of S0 (B, B) without y's row and column, (B - 1, B - 1)."""
+        inside = s0[:-1, :-1]
+        plain = self._plain(factors)
+        if plain is not None:
+            return inside * plain[:, None] * plain
+        if self._rooted is None or self._rooted[0] is not s0:
+            # Where nothing is absorbed S0 stays the same from one theta to the next, and so does this, the costly part.
+            self._rooted = (s0, self._by_roots(self._by_roots(inside).T.contiguous()))
+        return self._by_factors(self._by_factors(self._rooted[1], factors).T.contiguous(), factors)
 
 
 class SolvedBorder:
@@ -106,11 +128,8 @@ class SolvedBorder:
 
     def __init__(self, border: Border, s0: Tensor, factors: Factors) -> None:
         self.border, self.s0, self.factors = border, s0.to(border.device), tuple(f.to(border.device) for f in factors)
-        plain = border._plain(self.factors)
-        if plain is not None:
-            s = self.s0[:-1, :-1] * plain[:, None] * plain
-        else:
-            s = border.scale(border.scale(self.s0[:-1, :-1], self.factors).T.contiguous(), self.factors)
+        self._t: dict[bool, Tensor] = {}
+        s = border.scaled(self.s0, self.factors)
         s.diagonal()[: border.random] += 1.0
         self.factor, failed = torch.linalg.cholesky_ex(s)
         if int(failed) or not bool(torch.isfinite(self.factor.diagonal()).all()):
@@ -141,15 +160,22 @@ class SolvedBorder:
         inverse = cholesky_inverse(self.factor[:random, :random])
         return torch.nn.functional.pad(inverse, (0, size - random, 0, size - random))
 
+    @cached_property
+    def beta_covariance(self) -> Tensor:
+        """b's covariance over sigma2, (p, p)."""
+        return self._inverse[self.border.random :, self.border.random :].to("cpu")
+
     def t(self, known_fixed: bool = False) -> Tensor:
         """T, two rows and columns of zeros behind it for y and for nothing; as if b were known with ``known_fixed``."""
-        inverse = self._inverse_random if known_fixed else self._inverse
-        plain = self.border._plain(self.factors)
-        if plain is not None:
-            t = inverse * plain[:, None] * plain
-        else:
-            t = self.border.unscale(self.border.unscale(inverse, self.factors).T.contiguous(), self.factors)
-        return torch.nn.functional.pad(t, (0, 2, 0, 2)).to("cpu")
+        if known_fixed not in self._t:
+            inverse = self._inverse_random if known_fixed else self._inverse
+            plain = self.border._plain(self.factors)
+            if plain is not None:
+                t = inverse * plain[:, None] * plain
+            else:
+                t = self.border.unscale(self.border.unscale(inverse, self.factors).T.contiguous(), self.factors)
+            self._t[known_fixed] = torch.nn.functional.pad(t, (0, 2, 0, 2)).to("cpu")
+        return self._t[known_fixed]
 
     def half_solve(self, x: Tensor) -> Tensor:
         """F^-1 Lambda'x, x (B, c), y's row left out."""
@@ -158,7 +184,7 @@ class SolvedBorder:
     def _half_solve(self, x: Tensor) -> Tensor:
         return torch.linalg.solve_triangular(self.factor, self.border.scale(x, self.factors), upper=False)
 
-    def traces(self, t: Tensor, known_fixed: bool) -> dict[int, Tensor]:
+    def traces(self, known_fixed: bool) -> dict[int, Tensor]:
         """Sum over the levels of Z'P Z, weighted by K, (k, k) of every term in the border."""
         out, terms = {}, self.border.model.terms
         typical = {u: float(self.s0.diagonal()[where].mean()) for u, where in self.border.terms.items()}
@@ -171,7 +197,8 @@ class SolvedBorder:
             m = torch.einsum("qaqb->ab", inverse[where, where].reshape(q, k, q, k))
             back = torch.linalg.inv(self.factors[u])
             out[u] = (back.T @ (q * torch.eye(k, dtype=torch.float64, device=m.device) - m) @ back).to("cpu")
-        s0, t = self.s0[:-1, :-1], t.to(self.s0.device) if direct else t
+        s0 = self.s0[:-1, :-1]
+        t = self.t(known_fixed).to(self.s0.device) if direct else s0
         for u in direct:
             where, kernel = self.border.terms[u], terms[u].kernel
             k, q = terms[u].structure.size, len(terms[u].levels)

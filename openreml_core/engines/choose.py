@@ -11,13 +11,14 @@ import torch
 from openreml_core.covariance import KnownInverse
 from openreml_core.engines.block_errors import blocks_of
 from openreml_core.engines.crossproducts import CrossProducts
-from openreml_core.engines.elimination import one_by_one, together
+from openreml_core.engines.elimination import SMALL, one_by_one, together
 from openreml_core.engines.engine import Engine
 from openreml_core.engines.henderson import SPARSE, HendersonEngine
 from openreml_core.engines.layout import independent
 from openreml_core.engines.marginal import MarginalEngine, dense_bytes
 from openreml_core.engines.memory import SHARE, available_bytes
 from openreml_core.engines.responses import SharedEquations
+from openreml_core.engines.scalar_levels import MOST_PAIRS
 from openreml_core.engines.sparse_levels import SparseLevels
 from openreml_core.engines.threads import use_threads
 from openreml_core.errors import ModelError
@@ -25,16 +26,16 @@ from openreml_core.factorisation import TooLarge
 from openreml_core.model import MixedModel, RandomPart
 
 ENGINES = ("auto", "marginal", "henderson")
-#: Multiplications a second in dense matrices, and operations on lists of entries; measured on one core of a laptop.
-DENSE, LISTED = 2e10, 1e8
-#: Seconds of an evaluation that do not depend on size.
-OVERHEAD = {"marginal": 0.8e-3, "henderson": 2.2e-3}
+#: Multiplications a second in dense matrices, and operations on lists of entries; measured on two cores of a laptop.
+DENSE, LISTED = 4e10, 1e8
+#: Seconds of an evaluation that do not depend on size; the equations' take their share in setting up.
+OVERHEAD = {"marginal": 0.8e-3, "henderson": 3.0e-3}
 #: Matrices of the size of the dense part that an evaluation of the mixed-model equations holds.
 DENSE_MATRICES = 8
 #: Seconds of an iteration beyond which sparse equations are looked at: their pattern has to be found for that.
-LOOKED_AT = 0.3
+LOOKED_AT = 1.0
 #: Seconds that a batch of supernodes takes, however small; vectors of the factor's length that an evaluation holds.
-BATCH, COPIES = 3e-4, 3
+BATCH, COPIES = 1e-3, 3
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ def _sparse(engine: HendersonEngine) -> Plan:
     """What the sparse equations take, their factor's pattern being known."""
     assert isinstance(engine.levels, SparseLevels)
     levels, symbolic = engine.levels, engine.levels.symbolic
-    seconds = OVERHEAD["henderson"] + 7 * symbolic.multiplications / DENSE + len(symbolic.batches) * BATCH
+    seconds = OVERHEAD["henderson"] + 40 * symbolic.multiplications / DENSE + len(symbolic.batches) * BATCH
     seconds += (4 * symbolic.entries + 10 * levels.entries + 6 * levels.size * levels.width) / LISTED
     seconds += 2 * levels.size * float(levels.width) ** 2 / DENSE + 3 * levels.width**3 / DENSE
     size = 8 * (COPIES * symbolic.entries + 12 * levels.entries + 8 * levels.size * levels.width + 8 * levels.width**2)
@@ -212,38 +213,62 @@ def _sparse(engine: HendersonEngine) -> Plan:
 
 
 def _henderson(model: MixedModel) -> Plan:
-    """Its cost if the largest term is eliminated, whose levels meet no more of the rest than they have rows."""
+    """The cost of the cheapest elimination level by level."""
     plain = independent(model)
     count, member = (model.n, np.arange(model.n)) if plain else blocks_of(model)
-    rows = np.bincount(member, minlength=count).astype(float)
-    sizes = [len(t.levels) * t.structure.size for t in model.terms]
-    alone = [
-        size if one_by_one(t) and (plain or _keeps_blocks(t, member, count)) else 0
-        for size, t in zip(sizes, model.terms, strict=True)
-    ]
-    border = sum(sizes) - max(alone, default=0) + model.p + 1
+    border, levels, inner, met = _eliminated(model, None if plain else (member, count))
     width = model.p + 1 + sum(t.incidence[1].shape[1] for t in model.terms)
-    met = np.minimum(rows * width, border + model.p + 1)  # columns that a block meets
-    entries = float((met**2).sum()) if not plain else float(model.n * width**2)
-    products = 0.0
-    if any(alone):
-        levels = len(model.terms[int(np.argmax(alone))].levels)
-        products = levels * min(model.n / levels * width, border) ** 2
-    seconds = OVERHEAD["henderson"] + 3 * border**3 / DENSE + (min(products, 3e8) + min(entries, 1e7)) / LISTED / 4
+    rows = np.bincount(member, minlength=count).astype(float)
+    reach = np.minimum(rows * width, border + model.p + 1)  # columns that a block of R meets
+    entries = float(model.n * width**2) if plain else float((reach**2).sum())
+    pairs = min(levels * met**2, MOST_PAIRS) if inner == 1 else levels * (inner + met) * inner
+    seconds = OVERHEAD["henderson"] + 3 * border**3 / DENSE
+    related = sum(len(t.levels) ** 2 * t.structure.size for t in model.terms if t.kernel is not None)
+    seconds += 4 * related * border / DENSE  # K's root times the border, before S is factorised and behind
+    if inner == 1:
+        seconds += levels * met**2 / LISTED / 4
+    else:
+        seconds += 4 * SMALL * levels * (inner**3 + inner**2 * met + inner * met**2) / DENSE
     if not plain:
         # R's factor, N and P within the blocks, at every theta.
-        seconds += float((3 * rows**3 + 4 * rows**2 * met + 4 * rows * met**2).sum()) / DENSE + entries / LISTED
+        seconds += float((3 * rows**3 + 4 * rows**2 * reach + 4 * rows * reach**2).sum()) / DENSE + entries / LISTED
         seconds += 2 * OVERHEAD["henderson"] * len(model.residuals)
-    size = int(8 * (DENSE_MATRICES * border**2 + 6 * entries + 3 * min(products, 3e7))) + _written_bytes(model)
+    size = int(8 * (DENSE_MATRICES * border**2 + 6 * entries + 3 * pairs)) + _written_bytes(model)
     return Plan("henderson", size, seconds, border)
+
+
+def _eliminated(model: MixedModel, blocks: tuple[np.ndarray, int] | None) -> tuple[int, int, float, float]:
+    """Columns of the border, levels, effects of a level and columns of the border that it meets, of the cheapest elimination."""
+    sizes = [len(t.levels) * t.structure.size for t in model.terms]
+    codes = {
+        u: t.incidence[0][:, 0].numpy() // t.structure.size
+        for u, t in enumerate(model.terms)
+        if one_by_one(t) and (blocks is None or _keeps_blocks(t, *blocks))
+    }
+    whole = sum(sizes) + model.p + 1
+    best, least = (whole, 0, 0.0, 0.0), float(whole) ** 3
+    for t in sorted(codes, key=lambda u: -len(model.terms[u].levels))[:4]:
+        own = [u for u in codes if u == t or _nested(codes[u], codes[t], len(model.terms[u].levels))]
+        levels, border = len(model.terms[t].levels), whole - sum(sizes[u] for u in own)
+        inner = sum(sizes[u] for u in own) / levels
+        others = sum(term.incidence[1].shape[1] for u, term in enumerate(model.terms) if u not in own)
+        met = min(model.n / levels * others + model.p + 1, border)
+        cost = SMALL * levels * (inner**3 + inner**2 * met + inner * met**2) + float(border) ** 3
+        if cost < least:
+            best, least = (border, levels, inner, met), cost
+    return best
+
+
+def _nested(fine: np.ndarray, coarse: np.ndarray, levels: int) -> bool:
+    """Whether every level of one factor lies within one of another."""
+    first = np.zeros(levels, dtype=np.int64)
+    first[fine] = coarse
+    return bool((first[fine] == coarse).all())
 
 
 def _keeps_blocks(term: RandomPart, member: np.ndarray, count: int) -> bool:
     """Whether every block of R lies within one level of a term."""
-    codes = term.incidence[0][:, 0].numpy() // term.structure.size
-    first = np.zeros(count, dtype=np.int64)
-    first[member] = codes
-    return bool((first[member] == codes).all())
+    return _nested(member, term.incidence[0][:, 0].numpy() // term.structure.size, count)
 
 
 def _typical_rows(engine: HendersonEngine) -> int:

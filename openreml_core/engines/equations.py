@@ -44,8 +44,6 @@ class HendersonEvaluation(Evaluation):
     Attributes
     ----------
     equations : Equations
-    t : Tensor of shape (B + 1, B + 1)
-        T; b's covariance over sigma2 in the rows and columns of X.
     inner_u, inner_w : Tensor of shape (inner places,)
         u^ and Z'P~y of the inner effects.
     e : Tensor of shape (Q,)
@@ -53,10 +51,14 @@ class HendersonEvaluation(Evaluation):
     """
 
     equations: Equations
-    t: Tensor
     inner_u: Tensor
     inner_w: Tensor
     e: Tensor
+
+    @property
+    def t(self) -> Tensor:
+        """T, (B + 1, B + 1); b's covariance over sigma2 in the rows and columns of X."""
+        return self.equations.border.t()
 
     @property
     def border_w(self) -> Tensor:

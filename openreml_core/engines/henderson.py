@@ -146,7 +146,7 @@ class HendersonEngine:
             errors = self.errors.at(residuals)
             prepared, n_bb = self._assemble(errors.values)
         inner = prepared.at(factors)
-        border = SolvedBorder(self.border, n_bb - inner.absorbed, factors)
+        border = SolvedBorder(self.border, n_bb - inner.absorbed if self.inner_terms else n_bb, factors)
         log_det = errors.log_det + inner.log_det + border.log_det(with_fixed=model.method == "reml")
         return Equations(factors, errors, n_bb, inner, border, log_det)
 
@@ -166,41 +166,43 @@ class HendersonEngine:
         model, equations = self.model, self._solve(theta)
         criterion, sigma2 = self._likelihood(equations)
         border, ml = equations.border, model.method != "reml"
-        t = border.t()
-        for_traces = border.t(known_fixed=True) if ml else t
         inner_u, inner_w = equations.inner.solution(
             torch.cat([border.solution, torch.tensor([-1.0, 0.0], dtype=torch.float64)])
         )
-        traces = equations.inner.traces(for_traces) | border.traces(for_traces, known_fixed=ml)
+        traces = self._traces(equations, known_fixed=ml)
         w = self.places.by_level(inner_w, border.w)
         pairings = []
         for u, term in enumerate(model.terms):
             own = related(term.kernel, w[u])
             pairings.append(0.5 * (w[u].T @ own / sigma2 - traces[u]))
         e = self.places.whole(-inner_u, torch.cat([-border.solution, torch.ones(1, dtype=torch.float64)]))
-        pairings += self._residual_pairings(equations, sigma2, e, for_traces, pairings)
+        pairings += self._residual_pairings(equations, sigma2, e, pairings)
         free = list(zip(model.components, model.split(theta), pairings, strict=False))
         curvature = [c.structure.curvature(part, m) for c, part, m in free]
-        random, width = self.border.random, self.border.width
         variates = self._directions(theta, sigma2, inner_w, border.w, natural=False)
         pivots = border.factor.diagonal()
         return HendersonEvaluation(
             theta=theta,
             sigma2=sigma2,
             criterion=criterion,
-            beta=model.least_squares + border.solution[random:],
-            beta_covariance=sigma2 * t[random : width - 1, random : width - 1],
+            beta=model.least_squares + border.solution[self.border.random :],
+            beta_covariance=sigma2 * border.beta_covariance,
             score=model.join([c.structure.gradient(part, m) for c, part, m in free]),
             information=self._information(theta, sigma2, equations, variates, e, (inner_w, border.w)),
             curvature=torch.block_diag(*curvature) if curvature else torch.zeros(0, 0, dtype=theta.dtype),
             pairings=tuple(pairings),
             condition=float(pivots.max() / pivots.min()) ** 2 if len(pivots) else 1.0,
             equations=equations,
-            t=t,
             inner_u=inner_u,
             inner_w=inner_w,
             e=e,
         )
+
+    def _traces(self, equations: Equations, known_fixed: bool) -> dict[int, Tensor]:
+        """Z'P Z of every term, summed over its levels and weighted by K, (k, k)."""
+        border = equations.border
+        inner = equations.inner.traces(border.t(known_fixed)) if self.inner_terms else {}
+        return inner | border.traces(known_fixed)
 
     # -- the residual -------------------------------------------------------------------------------------------
 
@@ -210,7 +212,7 @@ class HendersonEngine:
         return len(self.model.residuals) == 1 and isinstance(self.errors, IndependentErrors)
 
     def _residual_pairings(
-        self, equations: Equations, sigma2: float, e: Tensor, t: Tensor, pairings: list[Tensor]
+        self, equations: Equations, sigma2: float, e: Tensor, pairings: list[Tensor]
     ) -> list[Tensor]:
         """<S, part of R> of every part."""
         if self._one_variance:
@@ -219,6 +221,7 @@ class HendersonEngine:
             for m, factor in zip(pairings, equations.factors, strict=True):
                 rest -= float((m * (factor @ factor.T)).sum())
             return [torch.full((1, 1), rest / self._residual_variance(equations), dtype=torch.float64)]
+        t = equations.border.t(known_fixed=self.model.method != "reml")
         traces = equations.errors.traces(self._on_pattern(equations, t))
         return [(s / sigma2 - trace) / 2 for s, trace in zip(equations.errors.squares(e), traces, strict=True)]
 
@@ -358,7 +361,7 @@ class HendersonEngine:
     def effective_dimensions(self, at: HendersonEvaluation) -> tuple[float, ...]:
         """tr(V_t P) of every term and section; the sections' and the terms' make up n - p."""
         equations = at.equations
-        traces = equations.inner.traces(at.t) | equations.border.traces(at.t, known_fixed=False)
+        traces = self._traces(equations, known_fixed=False)
         out = [float((traces[u] * (f @ f.T)).sum()) for u, f in enumerate(equations.factors)]
         if self._one_variance:
             return (*out, self.model.n - self.model.p - sum(out))

@@ -5,6 +5,7 @@ Symbols as in henderson.py; c stands for the inner places, b for the border's co
     absorbed(...)       sum_j Y_j'Y_j, and log|D|
     solution(...)       u^_c = -Lambda F^-T Y [u^_b, b^, -1],   w_c = -(N_cc u^_c + N_cb [u^_b, b^, -1])
     carry(G)            F^-1 Lambda'G_c by level: its square, and Y' times it for the border
+    reduce(G)           Lambda F^-T F^-1 Lambda'G_c, and Y' times F^-1 Lambda'G_c: M G is the first, less what back() says
     times(X)            N X
     traces(T)           sum over levels of Z'P Z by term
     level_blocks(T)     Lambda M Lambda' of every level
@@ -68,6 +69,9 @@ class Solved(Protocol):
 
     def carry(self, inner: Tensor) -> tuple[Tensor, Tensor]:
         """v'v (c, c) and Y'v (B, c) for v = F^-1 Lambda'G, G (size, c)."""
+
+    def reduce(self, inner: Tensor) -> tuple[Tensor, Tensor]:
+        """Lambda F^-T v (size, c) and Y'v (B, c) for v = F^-1 Lambda'G, G (size, c)."""
 
     def back(self, border: Tensor) -> Tensor:
         """-Lambda F^-T Y x, (size, c), for x (B, c)."""

@@ -172,6 +172,10 @@ class ScalarSolved:
         weighed = self.ratio[:, None] * inner
         return inner.T @ weighed, self._bc(weighed)
 
+    def reduce(self, inner: Tensor) -> tuple[Tensor, Tensor]:
+        weighed = self.ratio[:, None] * inner
+        return weighed, self._bc(weighed)
+
     def back(self, border: Tensor) -> Tensor:
         return -self.ratio[:, None] * self._cb(border)
 

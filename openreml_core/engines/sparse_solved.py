@@ -82,6 +82,10 @@ class SparseSolved:
     def times(self, inner: Tensor, border: Tensor) -> tuple[Tensor, Tensor]:
         return self._cc(inner) + self._cb(border), self._bc(inner)
 
+    def reduce(self, inner: Tensor) -> tuple[Tensor, Tensor]:
+        local = self._unscale(self.factor.solve(self._scale(inner)))
+        return local, self._bc(local)
+
     def carry(self, inner: Tensor) -> tuple[Tensor, Tensor]:
         scaled = self._scale(inner)
         solved = self.factor.solve(scaled)

@@ -13,14 +13,20 @@ from openreml_core.errors import DataError, did_you_mean
 from openreml_core.figures import theme
 from openreml_core.figures.coefficients import forest
 from openreml_core.figures.components import variance_shares
+from openreml_core.figures.correlogram import correlogram
 from openreml_core.figures.distribution import histogram
 from openreml_core.figures.effects import caterpillar
 from openreml_core.figures.field import field_map
 from openreml_core.figures.groups import residuals_by
+from openreml_core.figures.influence import influence
 from openreml_core.figures.iterations import convergence, parameter_traces
+from openreml_core.figures.means import means_plot
+from openreml_core.figures.pairs import pairs_plot
 from openreml_core.figures.plan import design_map
-from openreml_core.figures.quantiles import qq
+from openreml_core.figures.quantiles import qq, qq_simulated
 from openreml_core.figures.scatter import observed_fitted, residuals_fitted, scale_location
+from openreml_core.figures.uncertainty import profile_curves
+from openreml_core.figures.variogram import variogram, variogram_surface
 
 
 class PlotAccessor:
@@ -73,6 +79,49 @@ class PlotAccessor:
         blup = pd.Series(table["blup"].to_numpy(float), index=table["level"].astype(str))
         return qq(blup, seed=seed, what="predicted effect", colour=theme.RANDOM, row_word=term)
 
+    def envelope(self, *, simulations: int = 199, level: float = 0.95, seed: int = 1) -> go.Figure:
+        """Normal quantiles of the studentised residuals with the envelope of draws from the fitted model."""
+        table = self._fit.residual_envelope(simulations=simulations, level=level, seed=seed)
+        return qq_simulated(table, level=level, simulations=simulations, hover=self._rows(self._fit.design.index))
+
+    def influence(
+        self, group: Any = None, *, measure: str = "cooks_distance", rule: str | float = "4/n", pairs: bool = False,
+        refit: bool = False, executor: Any = None,
+    ) -> go.Figure:  # fmt: skip
+        """A measure of influence by row, by level of ``group`` or by pair, those that the rule names marked."""
+        table = self._fit.influence(group, pairs=pairs, refit=refit, executor=executor)
+        if measure == "covratio":
+            return influence(table, measure=measure)
+        found = self._fit.influential_in(table, measure=measure, rule=rule)
+        return influence(table, measure=measure, limit=found.attrs["limit"], rule=found.attrs["rule"])
+
+    def variogram(
+        self, row: str | pd.Series = "row", col: str | pd.Series = "col", *, direction: str | Sequence[str] = "surface",
+        by: str | pd.Series | None = None, what: str = "semivariance", kind: str = "conditional", **options: Any,
+    ) -> go.Figure:  # fmt: skip
+        """The variogram of the residuals with what the model lets one expect.
+
+        Parameters
+        ----------
+        row, col, by, kind, options
+            As for ``fit.variogram``.
+        direction : str or sequence of str
+            ``"surface"``, or one or several of ``"all"``, ``"row"``, ``"column"``, ``"diagonal"``.
+        what : {"semivariance", "fitted", "expected", "ratio"}
+            What the surface shows.
+        """
+        place: dict[str, Any] = dict(by=by, kind=kind, **options)
+        if direction == "surface":
+            table = self._fit.variogram(row, col, **place)
+            return variogram_surface(table, what=what, row_name=_axis(row), col_name=_axis(col))
+        asked = [direction] if isinstance(direction, str) else list(direction)
+        tables = {name: self._fit.variogram(row, col, direction=name, **place) for name in asked}
+        return variogram(tables if len(tables) > 1 else tables[asked[0]])
+
+    def autocorrelation(self, row: Any = "row", col: Any = "col", **options: Any) -> go.Figure:
+        """Correlations of the residuals with their neighbours' by lag; options go to ``fit.autocorrelation``."""
+        return correlogram(self._fit.autocorrelation(row, col, **options))
+
     def histogram(self, kind: str = "conditional") -> go.Figure:
         """Histogram of the residuals with the normal curve."""
         return histogram(self._fit.residuals(kind=kind), what=f"{kind.capitalize()} residual")
@@ -93,6 +142,24 @@ class PlotAccessor:
         """Fixed effects with their intervals; further options go to ``fit.fixed_effects``."""
         return forest(self._fit.fixed_effects(**options), intercept=intercept, level=options.get("level", 0.95))
 
+    def means(self, spec: Any, by: Any = None, *, adjust: str = "tukey", **options: Any) -> go.Figure:
+        """Marginal means with intervals and letters; further options go to ``fit.means``."""
+        means = self._fit.means(spec, by, **options)
+        level = options.get("level", 0.95)
+        return means_plot(
+            means.letters(1 - level, adjust), by=means.by, response=str(self._fit.response_name), level=level
+        )
+
+    def pairs(self, spec: Any, by: Any = None, *, adjust: str = "tukey", **options: Any) -> go.Figure:
+        """Differences between marginal means with their intervals; further options go to ``fit.means``."""
+        pairs = self._fit.means(spec, by, **options).pairs(adjust)
+        return pairs_plot(pairs, level=options.get("level", 0.95), what=f"Difference in {self._fit.response_name}")
+
+    def profile(self, parameters: Any = None, *, level: float = 0.95, **options: Any) -> go.Figure:
+        """Profile curves with their intervals; further options go to ``fit.profile``."""
+        profile = self._fit.profile(parameters, **options)
+        return profile_curves(profile.table, profile.confint(level), level=level)
+
     def observed(self) -> go.Figure:
         """Observations against fitted values."""
         fitted = self._fit.fitted()
@@ -111,31 +178,46 @@ class PlotAccessor:
 
     def field(
         self, row: str | pd.Series = "row", col: str | pd.Series = "col", what: str | pd.Series = "residuals", *,
-        aspect: float = 1.0,
+        aspect: float = 1.0, blocks: str | pd.Series | None = None,
     ) -> go.Figure:  # fmt: skip
-        """Residuals, fitted values, or any column over the field.
+        """Response, residuals, fitted values, trend, BLUPs, or any column over the field.
 
         Parameters
         ----------
         row, col : str or Series
             The plots' positions: names of columns the model uses, or the columns themselves.
         what : str or Series
-            ``"residuals"``, ``"fitted"``, or a column.
+            ``"response"``, ``"residuals"``, ``"fitted"``, ``"trend"`` (what the model finds over the field), a random term (its
+            part in every plot), or a column.
         aspect : float
             A plot's length along a field column, divided by its width along a field row.
+        blocks : str or Series, optional
+            A column whose levels are outlined.
         """
         e = self._fit.residuals()
         rows, cols = self._column(row, e.index), self._column(col, e.index)
-        words = {"row": "Row", "col": "Column", "column": "Column"}
-        row_name, col_name = (words.get(_name(k), _name(k)) for k in (row, col))
-        place: dict[str, Any] = dict(aspect=aspect, row_name=row_name, col_name=col_name)
-        if isinstance(what, str) and what in {"residuals", "fitted"}:
-            at = e if what == "residuals" else self._fit.fitted()
-            words_of = "Residual" if what == "residuals" else "Fitted value"
-            return field_map(
-                rows, cols, at, what=words_of, diverging=what == "residuals", labels=self._first_level(), **place
-            )
+        place: dict[str, Any] = dict(aspect=aspect, row_name=_axis(row), col_name=_axis(col))
+        found = self._over_field(what, _name(row), _name(col)) if isinstance(what, str) else None
+        if found is not None:
+            values, words, diverging = found
+            place["blocks"] = None if blocks is None else self._column(blocks, e.index)
+            return field_map(rows, cols, values, what=words, diverging=diverging, labels=self._first_level(), **place)
         return design_map(rows, cols, self._column(what, e.index), name=_name(what), **place)
+
+    def _over_field(self, what: str, row: str, col: str) -> tuple[pd.Series, str, bool] | None:
+        """A quantity of the fit in every plot, its name, and whether it is coloured about zero."""
+        fit = self._fit
+        if what == "residuals":
+            return fit.residuals(), "Residual", True
+        if what == "fitted":
+            return fit.fitted(), "Fitted value", False
+        if what == "response":
+            return fit.response, str(fit.response_name), False
+        if what == "trend":
+            return fit.field_trend(row, col), "Trend", True
+        if what in fit.random_terms:
+            return fit.random_part(what), f"BLUP of {what}", True
+        return None
 
     def _first_level(self) -> pd.Series | None:
         """The level of the first random term at each row, to name a plot by."""
@@ -169,7 +251,7 @@ class PlotAccessor:
         """A column at the rows of the fit; ``a:b`` joins the levels of two."""
         if isinstance(name, pd.Series):
             return name.loc[index] if index.isin(name.index).all() else name
-        data = self._fit.data
+        data = getattr(self._fit, "table", self._fit.data)
         data = data if len(data) == len(index) else data.loc[index]
         if name in data.columns:
             return data[name]
@@ -192,6 +274,11 @@ class PlotAccessor:
         data = data if len(data) == len(index) else data.loc[index]
         names = [c for c in data.columns if not pd.api.types.is_float_dtype(data[c].dtype)][:5]
         return data[names] if names else None
+
+
+def _axis(column: str | pd.Series) -> str:
+    """The title of an axis along positions."""
+    return {"row": "Row", "col": "Column", "column": "Column"}.get(_name(column), _name(column))
 
 
 def _name(column: str | pd.Series) -> str:

@@ -26,7 +26,7 @@ WIDTH, NARROW, HIGHEST = 560, 290, 560  # pixels: a map on a page, on a telephon
 def field_map(
     rows: ArrayLike | pd.Series, cols: ArrayLike | pd.Series, values: ArrayLike | pd.Series, *, title: str | None = None,
     what: str = "Residual", diverging: bool = True, aspect: float = 1.0, labels: pd.Series | None = None,
-    row_name: str = "Row", col_name: str = "Column",
+    row_name: str = "Row", col_name: str = "Column", blocks: ArrayLike | pd.Series | None = None,
 ) -> go.Figure:  # fmt: skip
     """Draw numbers over the field.
 
@@ -48,6 +48,8 @@ def field_map(
         A name for each plot, for the hover box.
     row_name, col_name : str
         The axes' titles.
+    blocks : array or Series of shape (n,), optional
+        The block of each plot: a line is drawn between plots of different blocks.
     """
     v = as_floats(values)
     grid = lay_out(rows, cols, np.isfinite(v))
@@ -55,7 +57,7 @@ def field_map(
         return theme.message(NO_POSITIONS if not lay_out(rows, cols).at.size else "Every value is missing.")
     if is_tall(grid, aspect):
         return field_map(cols, rows, v, title=title, what=what, diverging=diverging, aspect=1 / aspect, labels=labels,
-                         row_name=col_name, col_name=row_name)  # fmt: skip
+                         row_name=col_name, col_name=row_name, blocks=blocks)  # fmt: skip
     z = grid.numbers(v)
     names = None if labels is None else grid.texts([str(k) for k in labels])
     top = float(np.nanmax(np.abs(z)))
@@ -78,9 +80,42 @@ def field_map(
     heat = go.Heatmap(z=z, hovertext=hover, **cells(grid), **scale)
     fig = dress(go.Figure(heat), grid, title, aspect, row_name, col_name)
     theme.colour_bar(fig, plain(what))
+    if blocks is not None:
+        x, y = outline(lay_out(rows, cols), [str(b) for b in pd.Series(blocks)], grid)
+        fig.add_trace(
+            go.Scatter(x=x, y=y, mode="lines", line=dict(color=theme.INK, width=2), hoverinfo="skip", showlegend=False)
+        )
     if grid.shared:
         theme.note(fig, shared(grid, "Their mean is shown."))
     return fig
+
+
+def outline(every: Grid, block: list[str], drawn: Grid) -> tuple[list[float | None], list[float | None]]:
+    """Lines between neighbouring plots of different blocks and around their outside, in the places of a drawn grid.
+
+    Plots without a value have a block too: ``every`` lays all plots out, ``drawn`` those in the figure.
+    """
+    at_row, at_col = ({name: i for i, name in enumerate(names)} for names in (drawn.rows, drawn.cols))
+    held: dict[tuple[int, int], str] = {}
+    for r, c, k in zip(every.row.tolist(), every.col.tolist(), every.at.tolist(), strict=True):
+        i, j = at_row.get(every.rows[r]), at_col.get(every.cols[c])
+        if i is not None and j is not None:
+            held[i, j] = block[k]
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for (i, j), own in held.items():
+        for di, dj in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+            other = held.get((i + di, j + dj))
+            # A line between two plots belongs to the first of them; one at the outside to the only one.
+            if other == own or (other is not None and (di < 0 or dj < 0)):
+                continue
+            if di:
+                x += [j - 0.5, j + 0.5, None]
+                y += [i + di / 2, i + di / 2, None]
+            else:
+                x += [j + dj / 2, j + dj / 2, None]
+                y += [i - 0.5, i + 0.5, None]
+    return x, y
 
 
 def is_tall(grid: Grid, aspect: float) -> bool:

@@ -87,6 +87,57 @@ def qq(
     return fig
 
 
+def qq_simulated(
+    table: pd.DataFrame, *, level: float = 0.95, simulations: int | None = None, what: str = "studentised residual",
+    hover: pd.DataFrame | None = None,
+) -> go.Figure:  # fmt: skip
+    """Draw sorted residuals against normal quantiles, with the envelope of draws from the fitted model.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Indexed by row, sorted: quantile, residual, lower, upper, as ``fit.residual_envelope()`` gives it.
+    level : float
+        Share of the draws within the envelope.
+    simulations : int, optional
+        Number of draws, for the note.
+    what : str
+        What is drawn, for the words.
+    hover : DataFrame, optional
+        What else to say about a row, by the same labels.
+    """
+    n = len(table)
+    if n < 3:
+        return theme.message(f"A quantile plot needs three {what}s or more; there are {n or 'none'}.")
+    drawn = _drawn(n)
+    own = table.iloc[drawn]
+    q, e, low, high = (own[name].to_numpy(float) for name in ("quantile", "residual", "lower", "upper"))
+    band = dict(mode="lines", hoverinfo="skip", showlegend=False)
+    fig = go.Figure()
+    fig.add_trace(go.Scatter(x=q, y=low, line=dict(width=0), name="Envelope, low", **band))
+    fig.add_trace(
+        go.Scatter(x=q, y=high, line=dict(width=0), fill="tonexty", fillcolor=theme.GRID, name="Envelope, high", **band)
+    )
+    fig.add_trace(go.Scatter(x=q[[0, -1]], y=q[[0, -1]], line=dict(color=theme.INK, width=1.5), name="Normal", **band))
+    more = None if hover is None or not hover.index.is_unique else hover.loc[own.index]
+    first = row_text(own.index, more, np.arange(len(own)))
+    text = [
+        lines(t, f"{what.capitalize()} {number(v, scale=1)}", f"Normal quantile {number(k, digits=3, scale=1)}",
+              "Outside the envelope" if v < a or v > b else None)
+        for t, v, k, a, b in zip(first, e, q, low, high, strict=True)
+    ]  # fmt: skip
+    fig.add_trace(cloud(q, e, colour=theme.RESIDUAL, hover=text, rows=list(own.index)))
+    theme.apply(fig, height=400)
+    fig.update_xaxes(title_text="Standard normal quantile")
+    fig.update_yaxes(title_text=what.capitalize())
+    outside = int(((table["residual"] < table["lower"]) | (table["residual"] > table["upper"])).sum())
+    draws = f"{simulations} draws from the model" if simulations else "draws from the model"
+    theme.note(fig, f"Band: {100 * level:g} % of {draws}; {outside} of {n:,} points lie outside")
+    if len(drawn) < n:
+        theme.note(fig, f"{len(drawn):,} of {n:,} points are drawn, both tails in full.")
+    return fig
+
+
 def normal_quantiles(n: int) -> Array:
     """Blom's approximation (n,) to the expected order statistics of n standard normal values."""
     return np.asarray(ndtri((np.arange(1, n + 1) - 0.375) / (n + 0.25)))

@@ -5,7 +5,7 @@ By REML, likelihoods are comparable where the fixed parts are the same; else the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from openreml_core.relationship import Relationship
 from openreml_core.storage.record import relationships_of
 
 
-def random_anova_table(fit: Any) -> pd.DataFrame:
+def random_anova_table(fit: Any, on_progress: Callable[[int, int], object] | None = None) -> pd.DataFrame:
     """The table of ``fit.random_anova()``."""
     again = needed(fit).on_rows_of(fit)
     rows = [_row("<none>", fit)]
@@ -28,8 +28,12 @@ def random_anova_table(fit: Any) -> pd.DataFrame:
     found = reductions(fit.design.formula)
     if not found:
         raise ModelError("This model has no random effects to test.", hint="Add a term such as (1 | gen).")
-    for reduction in found:
-        reduced = reduced_fit(fit, again, reduction)
+    for done, reduction in enumerate(found):
+
+        def tell(_: Any, done: int = done) -> object:
+            return None if on_progress is None else on_progress(done, len(found))
+
+        reduced = reduced_fit(fit, again, reduction, tell)
         row = _row(reduction.label, reduced)
         df = fit.n_parameters - reduced.n_parameters
         lrt = _clean(reduced.criterion - fit.criterion)
@@ -52,9 +56,11 @@ def random_anova_table(fit: Any) -> pd.DataFrame:
     return table
 
 
-def reduced_fit(fit: Any, again: Again, reduction: Reduction) -> Any:
+def reduced_fit(
+    fit: Any, again: Again, reduction: Reduction, on_iteration: Callable[[Any], object] | None = None
+) -> Any:
     """The model without a random effect, fitted to the same rows."""
-    return again(reduction.formula, **_without(fit, reduction))
+    return again(reduction.formula, on_iteration=on_iteration, **_without(fit, reduction))
 
 
 def _without(fit: Any, reduction: Reduction) -> dict[str, Any]:
@@ -149,7 +155,7 @@ def compare(*fits: Any, refit: bool = True) -> pd.DataFrame:
     -------
     DataFrame
         model, n_parameters, AIC, BIC, loglik, deviance, LRT, df, p_value. ``attrs["notes"]`` says by which likelihood, and
-        what could not be tested.
+        what could not be tested; ``attrs["order"]``, which of the fits given each row is, from 0.
 
     Raises
     ------
@@ -183,7 +189,8 @@ def compare(*fits: Any, refit: bool = True) -> pd.DataFrame:
         notes.append(f"Fits by REML were repeated by ML, because {why}.")
     else:
         notes.append(f"Likelihoods are by {methods.pop().upper()}.")
-    ordered = sorted(fits, key=lambda f: f.n_parameters)
+    order = sorted(range(len(fits)), key=lambda i: fits[i].n_parameters)
+    ordered = [fits[i] for i in order]
     rows = []
     for place, fit in enumerate(ordered):
         row = {
@@ -210,7 +217,7 @@ def compare(*fits: Any, refit: bool = True) -> pd.DataFrame:
         rows.append(row)
     table = pd.DataFrame(rows)
     table["df"] = table["df"].astype("Int64")
-    table.attrs["notes"] = tuple(notes)
+    table.attrs.update(notes=tuple(notes), order=tuple(order))
     return table
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,14 +12,21 @@ from openreml_core.profiles import Profiler
 from openreml_core.reml import Estimates
 
 
-def profile_table(estimates: Estimates, level: float, parameters: object, likelihood: str) -> pd.DataFrame:
+def profile_table(
+    estimates: Estimates,
+    level: float,
+    parameters: object,
+    likelihood: str,
+    on_progress: Callable[[int, int], object] | None = None,
+) -> pd.DataFrame:
     """Intervals by profile likelihood, their bounds searched for on the profile itself."""
-    profiler = Profiler(estimates, likelihood)
+    profiler = Profiler(estimates, likelihood, on_progress)
     taken, notes = profiler.chosen(parameters)
     bounds, found = np.empty((len(taken), 2)), list[str]()
     for i, q in enumerate(taken):
         bounds[i, 0], bounds[i, 1], _, own = profiler.interval(q, level)
         found += own
+        profiler.done += 1
     words = [*profiler.words(taken), *notes, *found, *_ends(taken, bounds)]
     return _table(estimates, taken, bounds, "profile", level, words)
 

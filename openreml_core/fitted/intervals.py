@@ -128,8 +128,13 @@ class Intervals(FittedModel):
             text = updated_formula(self.design.formula, formula, columns)
         return again(text, **options)
 
-    def random_anova(self) -> pd.DataFrame:
+    def random_anova(self, on_progress: OnProgress | None = None) -> pd.DataFrame:
         """Likelihood-ratio test of each random term; of ``(x | g)`` against ``(1 | g)``, as lmerTest's ranova.
+
+        Parameters
+        ----------
+        on_progress : callable, optional
+            As for :meth:`bootstrap`: called at every iteration with how many of how many tests are done.
 
         Returns
         -------
@@ -149,13 +154,21 @@ class Intervals(FittedModel):
         >>> row["term"], float(round(row["LRT"], 4)), int(row["df"]), row["mixture"]
         ('Days in (Days | Subject)', 42.8368, 2, 'half chi2(1), half chi2(2)')
         """
-        return random_anova_table(self)
+        at_hand(self)
+        return random_anova_table(self, on_progress)
 
     def compare(self, *others: Any, refit: bool = True) -> pd.DataFrame:
         """This fit and others of the same response side by side: see :func:`openreml_core.compare`."""
         return compare(self, *others, refit=refit)
 
-    def profile(self, parameters: Any = None, likelihood: str = "ml") -> Profile:
+    @property
+    def interval_parameters(self) -> pd.DataFrame:
+        """What intervals can be of: group and kind, indexed by parameter, as ``confint`` has them."""
+        known = quantities(self._model)
+        index = pd.Index([q.name for q in known], name="parameter")
+        return pd.DataFrame({"group": [q.group for q in known], "kind": [q.kind for q in known]}, index=index)
+
+    def profile(self, parameters: Any = None, likelihood: str = "ml", on_progress: OnProgress | None = None) -> Profile:
         """Profile likelihood of variance parameters, correlations and fixed effects: the others re-optimised at every point.
 
             zeta(psi) = sign(psi - psi^) sqrt(D(psi) - D(psi^)),   D(psi) = min -2 l with psi held
@@ -166,6 +179,8 @@ class Intervals(FittedModel):
             As for :meth:`confint`.
         likelihood : {"ml", "reml"}
             Of the variance parameters; fixed effects have ML's.
+        on_progress : callable, optional
+            As for :meth:`bootstrap`: called at every point with how many of how many profiles are done.
 
         Returns
         -------
@@ -180,7 +195,7 @@ class Intervals(FittedModel):
         [[38.23, 67.66]]
         """
         at_hand(self)
-        return profile_of(self.estimates, parameters, likelihood)
+        return profile_of(self.estimates, parameters, likelihood, on_progress)
 
     def bootstrap(
         self,
@@ -262,8 +277,10 @@ class Intervals(FittedModel):
             effects have ML's.
         ddf : {"normal", "satterthwaite", "kenward-roger", "residual"}
             Of Wald intervals of the fixed effects.
-        n_boot, seed, executor, on_progress
+        n_boot, seed, executor
             Of the bootstrap: as for :meth:`bootstrap`.
+        on_progress : callable, optional
+            As for :meth:`bootstrap`, of a profile for :meth:`profile`.
         kind : {"percentile", "basic", "bca"}
             Of bootstrap intervals.
 
@@ -282,7 +299,7 @@ class Intervals(FittedModel):
         bound_of(level)
         if method == "profile":
             at_hand(self)
-            return profile_table(self.estimates, level, parameters, likelihood)
+            return profile_table(self.estimates, level, parameters, likelihood, on_progress)
         if method == "wald":
             return wald_table(self.estimates, self._natural, level, parameters, ddf)
         if method == "bootstrap":

@@ -44,6 +44,16 @@ class Means(pd.DataFrame):
         return pd.DataFrame(self)
 
     @property
+    def by(self) -> tuple[str, ...]:
+        """The factors within whose levels means are compared."""
+        return self.answer.by
+
+    @property
+    def labels(self) -> list[str]:
+        """The name of each mean, within its levels of ``by``."""
+        return self.answer.labels
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was averaged over, where covariates stand, what cannot be estimated."""
         return self.answer.notes

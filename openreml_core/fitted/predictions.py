@@ -22,6 +22,21 @@ from openreml_core.prediction import Asked, predict
 class Predictions(FittedModel):
     """Predictions for new rows; heritability, correlations, R2, collinearity; functions of the variance parameters."""
 
+    @property
+    def predictors(self) -> tuple[str, ...]:
+        """The columns that new rows need for ``predict``: the formula's, but for the response.
+
+        An interval for a new observation needs those of the weights and of the residual too.
+        """
+        self._needs_formula("take columns from")
+        formula = self.design.formula
+        terms = [name for term in formula.terms for factor in term for name in factor.names]
+        terms += [name for offset in formula.offset_expressions for name in offset.names]
+        terms += [name for term in formula.random for name in term.columns]
+        offset = self.specification.offset
+        own = [offset] if offset is not None and offset in getattr(self.design.frame, "columns", ()) else []
+        return tuple(dict.fromkeys([*terms, *own]))
+
     def predict(
         self,
         newdata: pd.DataFrame | None = None,

@@ -9,12 +9,23 @@ import pandas as pd
 
 from openreml_core.fitted.base import FittedModel
 from openreml_core.fitted.means import Means
+from openreml_core.inference.grid import ReferenceGrid
 from openreml_core.inference.mean_requests import marginal_means, marginal_slopes
 from openreml_core.inference.variance_analysis import anova_table
 
 
 class FixedEffectTests(FittedModel):
     """Tests of the fixed effects of a fit."""
+
+    @property
+    def fixed_factors(self) -> tuple[str, ...]:
+        """The factors of the fixed part, which ``means`` can be taken at."""
+        return tuple(axis.name for axis in ReferenceGrid(self.design).axes if axis.is_factor)
+
+    @property
+    def fixed_covariates(self) -> dict[str, float]:
+        """The covariates of the fixed part, at their means: where ``means`` are taken unless ``at`` says otherwise."""
+        return {axis.name: axis.labels[0] for axis in ReferenceGrid(self.design).axes if not axis.is_factor}
 
     def anova(self, type: int = 3, ddf: str = "satterthwaite", test: str = "F") -> pd.DataFrame:
         """Test every fixed term: all its effects zero.

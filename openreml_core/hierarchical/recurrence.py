@@ -17,6 +17,12 @@ import torch
 from torch import Tensor
 
 
+def _rows(x: Tensor) -> list[np.ndarray]:
+    """Views of the rows of x, numbers as well."""
+    values = x.numpy()
+    return [values[t, ...] for t in range(len(values))]
+
+
 class _Recurrence(torch.autograd.Function):
     """The loops over trials run on the tensors' memory by NumPy, whose calls cost a fifth of torch's."""
 
@@ -25,7 +31,7 @@ class _Recurrence(torch.autograd.Function):
         x = torch.empty_like(b)
         if len(x):
             x[0] = start
-            rows = list(x.numpy())
+            rows = _rows(x)
             for now, following, slope, level in zip(rows, rows[1:], a.numpy(), b.numpy(), strict=False):
                 np.multiply(slope, now, following)
                 np.add(following, level, following)
@@ -37,7 +43,7 @@ class _Recurrence(torch.autograd.Function):
         a, x = ctx.saved_tensors
         total = torch.empty(len(x) + 1, *x.shape[1:], dtype=x.dtype)  # l_0 to l_T
         total[-1] = 0.0
-        rows, direct = list(total.numpy()), list(grad.contiguous().numpy())
+        rows, direct = _rows(total), _rows(grad.contiguous())
         for here, later, slope, own in zip(rows[-2::-1], rows[:0:-1], a.numpy()[::-1], direct[::-1], strict=True):
             np.multiply(slope, later, here)
             np.add(here, own, here)

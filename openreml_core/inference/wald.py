@@ -70,7 +70,8 @@ def standard_error(quantity: Quantity, natural: NaturalEstimates) -> float:
 
 def _interval(kind: str, value: float, half: float) -> tuple[float, float]:
     if kind in (SD, "range") and value > 0:
-        return value * np.exp(-half / value), value * np.exp(half / value)
+        with np.errstate(over="ignore"):  # a bound of infinity is none
+            return value * np.exp(-half / value), value * np.exp(half / value)
     if kind == "correlation" and abs(value) < 1:
         centre, spread = np.arctanh(value), half / (1 - value**2)
         return float(np.tanh(centre - spread)), float(np.tanh(centre + spread))

@@ -9,6 +9,7 @@ foreseen (Bates and Watts 1988, Nonlinear Regression Analysis and its Applicatio
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -56,10 +57,14 @@ class Walk:
         psi^ and D(psi^).
     direction : int
         1 upwards, -1 downwards.
+    before : callable, optional
+        Called before every point; what it raises ends the walk.
     """
 
-    def __init__(self, held: Held, estimate: float, criterion: float, direction: int) -> None:
-        self.held, self.criterion, self.direction = held, criterion, direction
+    def __init__(
+        self, held: Held, estimate: float, criterion: float, direction: int, before: Callable[[], None] | None = None
+    ) -> None:
+        self.held, self.criterion, self.direction, self.before = held, criterion, direction, before
         self.end = held.upper if direction > 0 else held.lower
         self.side = Side([estimate], [0.0])
         self.warm: list[Tensor | None] = [None]
@@ -67,6 +72,8 @@ class Walk:
 
     def point(self, value: float, near: int) -> float:
         """zeta at a value, the search starting from what was found at point ``near``; NaN where there is no likelihood."""
+        if self.before is not None:
+            self.before()
         try:
             found: Point = self.held.at(value, self.warm[near])
         except (ModelError, ArithmeticError):

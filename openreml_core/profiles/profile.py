@@ -8,7 +8,7 @@ REML's own profile can be asked for, whose centre is the REML estimate.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from scipy import stats
 from scipy.interpolate import PchipInterpolator
 
 from openreml_core.engines import same_engine
-from openreml_core.errors import ModelError
+from openreml_core.errors import FitCancelled, ModelError
 from openreml_core.inference.components import natural_estimates
 from openreml_core.inference.quantities import SD, Quantity, chosen, quantities
 from openreml_core.profiles.curve import Side, Walk
@@ -161,9 +161,13 @@ class Profiler:
     estimates : Estimates
     likelihood : {"ml", "reml"}
         Of the variance parameters; fixed effects have ML's.
+    on_progress : callable, optional
+        Called before every point with how many quantities of how many are done; returning False cancels.
     """
 
-    def __init__(self, estimates: Estimates, likelihood: str = "ml") -> None:
+    def __init__(
+        self, estimates: Estimates, likelihood: str = "ml", on_progress: Callable[[int, int], object] | None = None
+    ) -> None:
         if likelihood not in LIKELIHOODS:
             raise ModelError(f"likelihood={likelihood!r} is not known.", hint="Choose 'ml' or 'reml'.")
         if likelihood == "reml" and estimates.engine.model.method == "ml":
@@ -171,6 +175,7 @@ class Profiler:
         self.likelihood = likelihood
         self.own = estimates
         self._found: dict[str, Estimates] = {estimates.engine.model.method: estimates}
+        self.on_progress, self.done, self.total = on_progress, 0, 0
 
     def estimates(self, likelihood: str) -> Estimates:
         """The fit by a likelihood, repeated by ML where it is needed."""
@@ -191,8 +196,12 @@ class Profiler:
         if math.isnan(estimate):  # a correlation where a variance is zero
             estimate = 0.0
         estimate = min(max(estimate, held.lower), held.upper)
-        down, up = (Walk(held, estimate, at.criterion, d) for d in (-1, 1))
+        down, up = (Walk(held, estimate, at.criterion, d, self._tell) for d in (-1, 1))
         return down, up, estimate, self._size(estimates, quantity, estimate), likelihood
+
+    def _tell(self) -> None:
+        if self.on_progress is not None and self.on_progress(self.done, self.total) is False:
+            raise FitCancelled()
 
     def _size(self, estimates: Estimates, quantity: Quantity, estimate: float) -> float:
         model, at = estimates.engine.model, estimates.at
@@ -250,11 +259,21 @@ class Profiler:
         taken = [q for q, reason in why.items() if not reason]
         if not taken:
             raise ModelError(" ".join(notes), hint="Ask for parameters that are estimated of themselves.")
+        self.done, self.total = 0, len(taken)
         return taken, notes
 
 
-def profile_of(estimates: Estimates, parameters: object = None, likelihood: str = "ml") -> Profile:
+def profile_of(
+    estimates: Estimates,
+    parameters: object = None,
+    likelihood: str = "ml",
+    on_progress: Callable[[int, int], object] | None = None,
+) -> Profile:
     """The profiles of a fit: see ``fit.profile``."""
-    profiler = Profiler(estimates, likelihood)
+    profiler = Profiler(estimates, likelihood, on_progress)
     taken, notes = profiler.chosen(parameters)
-    return Profile([profiler.curve(q) for q in taken], [*profiler.words(taken), *notes])
+    curves = []
+    for quantity in taken:
+        curves.append(profiler.curve(quantity))
+        profiler.done += 1
+    return Profile(curves, [*profiler.words(taken), *notes])

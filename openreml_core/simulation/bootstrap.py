@@ -12,7 +12,8 @@ l' = y'P V_d P y / 2 - const with V_d = sum_k d_k dV / d phi_k, so that with A =
 
     skew = tr(A^3) / (tr(A^2) / 2)^(3/2)
 
-and that of a fixed effect's score, which is linear in y, is zero.
+and that of a fixed effect's score, which is linear in y, is zero. Where the estimate is at the end of its space, a variance of
+zero, half of t* lie there with it and BCa has no meaning: percentiles are given.
 """
 
 from __future__ import annotations
@@ -94,7 +95,12 @@ class Bootstrap:
                 notes.append(
                     f"{q.name} is undefined in {len(draws) - len(t)} of the replicates, which are left out for it."
                 )
-            low, high = self._interval(q, estimate, t, level, kind) if len(t) else (np.nan, np.nan)
+            own = "percentile" if kind == "bca" and at_end(q, estimate) else kind
+            if own != kind:
+                notes.append(
+                    f"{q.name} is estimated at the end of its space, where BCa has no meaning: percentiles instead."
+                )
+            low, high = self._interval(q, estimate, t, level, own) if len(t) else (np.nan, np.nan)
             rows.append((q.group, q.kind, estimate, low, high))
         index = pd.Index([q.name for q in self.quantities], name="parameter")
         table = pd.DataFrame(rows, index=index, columns=["group", "kind", "estimate", "lower", "upper"])
@@ -121,7 +127,7 @@ class Bootstrap:
 
     def _interval(self, q: Quantity, estimate: float, t: np.ndarray, level: float, kind: str) -> tuple[float, float]:
         tails = np.array([(1 - level) / 2, (1 + level) / 2])
-        if kind == "bca" and np.isfinite(estimate):
+        if kind == "bca":
             tails = bca_tails(t, estimate, tails, acceleration(self.estimates, self.natural, q))
         low, high = np.quantile(t, tails)
         if kind == "basic":
@@ -131,6 +137,13 @@ class Bootstrap:
             elif q.kind == CORRELATION:
                 low, high = max(low, -1.0), min(high, 1.0)
         return float(low), float(high)
+
+
+def at_end(quantity: Quantity, estimate: float) -> bool:
+    """Whether an estimate is where its quantity ends, or undefined: no transformation makes such an estimate normal."""
+    if quantity.kind == SD:
+        return estimate == 0
+    return not np.isfinite(estimate) or (quantity.kind == CORRELATION and abs(estimate) > 1 - 1e-8)
 
 
 def bca_tails(t: np.ndarray, estimate: float, tails: np.ndarray, a: float) -> np.ndarray:

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "app" / "studio.py"
 JOHN_ALPHA = "yield ~ rep + (1 | gen) + (1 | rep:block)"
-PAGES = ("data", "model", "fit", "results", "diagnostics")
+PAGES = ("data", "model", "fit", "results", "means", "diagnostics", "compare", "predict")
 
 
 def start() -> AppTest:
@@ -58,6 +58,22 @@ def fitted(sample: str = "john_alpha", formula: str | None = None) -> AppTest:
     """The studio with a sample study fitted."""
     at = opened(sample)
     return fit(at if formula is None else write(at, formula))
+
+
+def answered(at: AppTest, seconds: float = 120) -> AppTest:
+    """Wait until nothing is being computed about a fit, and draw the page again, as often as it asks for more."""
+    until = time.monotonic() + seconds
+    while True:
+        found = study(at)
+        kept = [found.answers, *(f.answers for f in found.fits)]
+        waited = False
+        while any(answers.active for answers in kept):
+            assert time.monotonic() < until, "the answer did not come in time"
+            time.sleep(0.02)
+            waited = True
+        if not waited:
+            return at
+        at.run()
 
 
 def text(at: AppTest) -> str:

@@ -4,7 +4,7 @@ Data sets are drawn from a model of few blocks, in which nominal and true covera
 where it is there, profile (ML, and REML for the standard deviations) and the parametric bootstrap. A line per method:
 coverage, its Monte-Carlo error, the intervals' median width.
 
-    python tests/benchmarks/coverage.py [data sets, 200] [bootstrap replicates, 500]
+    python tests/benchmarks/coverage.py [data sets, 200] [bootstrap replicates, 500] [only methods with this in their names]
 """
 
 from __future__ import annotations
@@ -97,12 +97,14 @@ METHODS: dict[str, tuple[float, Interval]] = {
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    only = sys.argv[3] if len(sys.argv) > 3 else ""
+    methods = {name: method for name, method in METHODS.items() if only in name}
     rng = np.random.default_rng(2026)
-    held: dict[str, list[bool]] = {name: [] for name in METHODS}
-    widths: dict[str, list[float]] = {name: [] for name in METHODS}
+    held: dict[str, list[bool]] = {name: [] for name in methods}
+    widths: dict[str, list[float]] = {name: [] for name in methods}
     for place in range(count):
         fit = reml.fit(FORMULA, trial(rng))
-        for name, (truth, interval) in METHODS.items():
+        for name, (truth, interval) in methods.items():
             try:
                 low, high = interval(fit, place)
             except reml.ModelError:

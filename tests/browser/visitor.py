@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 PATIENCE = 20_000  # milliseconds
 #: From a click on Cancel to the words on the page, on a machine whose cores also run the fit and draw the browser without a
 #: graphics card. That the job itself is settled within a second is held in tests/app.
-CANCEL_SECONDS = 8.0
+CANCEL_SECONDS = 30.0
 
 #: The script has not run, and nothing was still to be drawn, for this many milliseconds.
 QUIET = 300

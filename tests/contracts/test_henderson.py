@@ -251,6 +251,16 @@ def test_whole_fits_agree():
             assert fits[1].parameters[name] == pytest.approx(value, rel=1e-4, abs=1e-6 * fits[0].sigma ** 2)
 
 
+def test_a_dense_relationship_of_as_many_levels_as_rows_is_fitted_from_v():
+    rng = np.random.default_rng(4)
+    names = [f"L{i}" for i in range(600)]
+    g = np.cov(rng.normal(size=(600, 900))) + 0.05 * np.eye(600)
+    d = pd.DataFrame({"y": rng.normal(size=600), "gen": names})
+    related = {"gen": pd.DataFrame(g, index=names, columns=names)}
+    # K's root times the border costs more than all of V: measured three times as much.
+    assert plan("auto", build_model("y ~ 1 + (1 | gen)", d, relationship=related)[1]).engine == "marginal"
+
+
 def test_auto_takes_the_cheaper_engine_and_says_what_it_takes():
     small, large = simulated(3), simulated(3, n=1500, structures=(("g", Diagonal, 1, 400), ("h", Diagonal, 1, 20)))
     assert plan("auto", small).engine == "marginal"

@@ -114,8 +114,10 @@ def test_the_field_of_a_fit_takes_columns_the_model_does_not_use() -> None:
     assert "Residual" in heat.hovertext[0][0] and "<b>G" in heat.hovertext[0][0]
     assert fit.plot.field(data["row"], data["col"], "gen").data[0].z is not None
     assert np.nanmax(fit.plot.field(data["row"], data["col"], "fitted").data[0].z) == pytest.approx(fit.fitted().max())
-    with pytest.raises(reml.DataError, match="does not use a column \\*row\\*"):
-        fit.plot.field("row", "col")
+    named = np.array(fit.plot.field("row", "col").data[0].z, dtype=float)
+    np.testing.assert_allclose(named, values)
+    with pytest.raises(reml.ModelError, match="nowhere"):
+        fit.plot.field("nowhere", "col")
 
 
 def test_matrix_is_about_zero_where_signs_differ_and_written_when_small() -> None:
