@@ -22,6 +22,9 @@ LONGEST = 6.0
 #: Gain of the log posterior that a Newton step may still promise where the search has failed.
 LOOSE = 1e-4
 TRIES = 24
+#: A search ends as well after this many steps in a row that each raise the log posterior by less than LITTLE: where a model's
+#: likelihood has a kink (a maximum of values, say), the slope does not vanish at the mode.
+PATIENCE, LITTLE = 12, 1e-7
 
 Derivatives = Callable[[Tensor, Tensor], Modes]
 
@@ -60,7 +63,7 @@ def climb(
         if len(lost):
             modes = modes.put(lost, derivatives(start[lost], lost))
     modes = _elsewhere(derivatives, modes, prior)
-    damping = torch.zeros(n, dtype=torch.float64)
+    damping, idle = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.int64)
     going = torch.nonzero(modes.value.isfinite()).flatten()
     for _ in range(MOST):
         part = _part(modes, going)
@@ -80,7 +83,8 @@ def climb(
         if good.any():
             chosen = torch.nonzero(good).flatten()
             modes = modes.put(going[chosen], _part(trial, chosen))
-        going = going[damping[going] < 1e12]
+        idle[going] = torch.where(good & (rise > LITTLE), 0, idle[going] + 1)
+        going = going[(damping[going] < 1e12) & (idle[going] < PATIENCE)]
     return _with_trouble(modes, prior, why)
 
 

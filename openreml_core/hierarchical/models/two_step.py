@@ -6,6 +6,7 @@
     P(a) ~ exp(beta1 (w QM(a) + (1 - w) Q1(a)) + kappa [a chosen before]),   P(b | s) ~ exp(beta2 Q2(s, b))
 
 Q2 on the right of Q1 is that before the trial's reward (Daw, Gershman, Seymour, Dayan and Dolan 2011, Neuron 69, 1204-1215).
+The maximum in QM has kinks: where a subject's mode lies on one, its posterior covariance is too small in that direction.
 """
 
 from __future__ import annotations
