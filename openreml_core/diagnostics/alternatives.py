@@ -184,8 +184,17 @@ def alternative_findings(fit: Any, found: list[Alternative], asked: bool = False
                 do="Fit it by hand, with start= values.",
             )
             continue
-        if other.converged:
-            yield _compared(fit, other, alternative)
+        if not other.converged:
+            yield Finding(
+                severity="note",
+                topic="residual structure",
+                what=f"residual='{alternative.residual}' was tried, and its fit did not converge: {other.message}",
+                why="What it would take up is not known.",
+                do="Fit it by hand, with start= values, or a simpler structure.",
+                subject=(alternative.residual,),
+            )
+            continue
+        yield _compared(fit, other, alternative)
 
 
 def _fitted(fit: Any, residual: str) -> Any:

@@ -74,7 +74,7 @@ def influence_table(view: RowView, cases: Cases) -> pd.DataFrame:
     table = pd.DataFrame(columns, index=cases.index)
     notes = []
     if cases.refits is not None:
-        values = np.array(view.model.natural_values(view.estimates.at.theta, view.estimates.at.sigma2))
+        values = view.model.natural_values(view.estimates.at.theta, view.estimates.at.sigma2).numpy()
         with np.errstate(divide="ignore", invalid="ignore"):
             change = cases.refits.parameters / np.where(values == 0, np.nan, values) - 1
         for name, column in zip(view.model.parameter_names, change.T, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -316,6 +317,11 @@ class Diagnostics(Field):
 
     # -- inner --------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def _refitted(self) -> dict[Any, Any]:
+        """The last refits: asked again for other tables, they are not repeated."""
+        return {}
+
     def _cases(self, group: Any, pairs: bool, refit: bool, executor: Any, on_progress: Any) -> Cases:
         view, index = self._view, self.design.index
         sets, word, chosen = None, "rows", None
@@ -336,7 +342,11 @@ class Diagnostics(Field):
         if refit:
             len(self.design.y)
             chosen = sets if sets is not None else [np.array([i]) for i in range(self.n_obs)]
-            refits = refits_without(view, chosen, executor, on_progress)
+            key = (word, *(rows.tobytes() for rows in chosen))
+            if key not in self._refitted:
+                self._refitted.clear()
+                self._refitted[key] = refits_without(view, chosen, executor, on_progress)
+            refits = self._refitted[key]
             return Cases(index, sets, None, refits.deletions, refits, word)
         deletions = without_rows(view) if sets is None else without_sets(view, sets)
         return Cases(index, sets, None, deletions, None, word)

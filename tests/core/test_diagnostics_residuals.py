@@ -77,13 +77,14 @@ def test_lme4(name: str) -> None:
 
 
 def field() -> pd.DataFrame:
-    """A trial of 8 x 9 plots with a smooth trend, four of them missing."""
+    """A trial of 8 x 9 plots with a trend that is AR(1) along rows and columns, four of the plots missing."""
     rng = np.random.default_rng(8)
     row, col = (x.ravel() for x in np.meshgrid(np.arange(1, 9), np.arange(1, 10), indexing="ij"))
-    trend = np.sin(row / 2.5) * 2 + np.cos(col / 3.0) * 2
+    r = 0.8 ** np.abs(row[:, None] - row) * 0.8 ** np.abs(col[:, None] - col)
+    trend = 1.5 * np.linalg.cholesky(r) @ rng.normal(size=72)
     gen = rng.permutation(np.repeat(np.arange(24), 3))
     y = 20 + trend + rng.normal(size=24)[gen] + 0.5 * rng.normal(size=72)
-    table = pd.DataFrame({"row": row, "col": col, "gen": [f"G{g:02d}" for g in gen], "yield": y})
+    table = pd.DataFrame({"row": row, "col": col, "gen": [f"G{g:02d}" for g in gen], "yield": y, "trend": trend})
     return table.drop([3, 20, 21, 50])
 
 
