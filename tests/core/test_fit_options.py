@@ -665,6 +665,6 @@ def test_preview_tells_the_parameters_of_the_residual(alpha):
 def test_too_many_rows_for_memory_are_refused_with_the_size(monkeypatch, alpha):
     from openreml_core.engines import choose
 
-    monkeypatch.setattr(choose, "available_bytes", lambda: 100_000)
+    monkeypatch.setattr(choose, "available_bytes", lambda: 10_000)
     with pytest.raises(reml.ModelError, match="72 rows need about"):
         reml.fit(ALPHA, alpha)
