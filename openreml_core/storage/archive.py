@@ -36,7 +36,7 @@ class SavedFit:
         Specification, estimates and trace; every entry is there and of its type.
     rows : DataFrame
     relationships : dict of str to (labels, matrix, inverse)
-        Known covariance of a grouping factor's levels, float64 (q, q), its sparse inverse, or both.
+        Known covariance of a grouping factor's levels, float64 (q, q), or its sparse inverse; the other is None.
     tables : dict of str to DataFrame
         Cross-products and levels of a fit without rows, whose ``rows`` are an example only.
     """
@@ -111,10 +111,9 @@ def write(path: Any, fit: Any) -> None:
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("fit.json", text)
         archive.writestr("rows.parquet", _rows_parquet(rows))
-        for place, (labels, matrix, inverse) in enumerate(relationships.values()):
-            archive.writestr(f"relationship{place}.parquet", _matrix_parquet(labels, matrix))
-            if inverse is not None:
-                archive.writestr(f"relationship{place}_inverse.parquet", _inverse_parquet(inverse))
+        for place, relation in enumerate(relationships.values()):
+            for name, packed_part in _relation_files(f"relationship{place}", *relation):
+                archive.writestr(name, packed_part)
         for name, table in tables.items():
             archive.writestr(f"{name}.parquet", _parquet(table))
     try:
@@ -192,24 +191,24 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _matrix_parquet(labels: tuple[str, ...], matrix: np.ndarray | None) -> bytes:
-    frame = pd.DataFrame({} if matrix is None else dict(zip(map(str, range(len(labels))), matrix.T, strict=True)))
-    frame.insert(0, "label", list(labels))
-    return _parquet(frame)
-
-
-def _inverse_parquet(inverse: sparse.csr_array) -> bytes:
-    listed = sparse.coo_array(inverse)
-    row, column = (c.astype(np.int64) for c in listed.coords)
-    return _parquet(pd.DataFrame({"row": row, "column": column, "value": listed.data}))
+def _relation_files(
+    name: str, labels: tuple[str, ...], matrix: np.ndarray | None, inverse: sparse.csr_array | None
+) -> list[tuple[str, bytes]]:
+    columns = {} if matrix is None else {str(k): matrix[:, k] for k in range(len(labels))}
+    files = [(f"{name}.parquet", _parquet(pd.DataFrame({"label": list(labels), **columns})))]
+    if inverse is not None:
+        listed = sparse.coo_array(inverse)
+        row, column = (c.astype(np.int64) for c in listed.coords)
+        entries = pd.DataFrame({"row": row, "column": column, "value": listed.data})
+        files.append((f"{name}_inverse.parquet", _parquet(entries)))
+    return files
 
 
 def _relation(archive: zipfile.ZipFile, name: str) -> Relation:
     frame = pd.read_parquet(io.BytesIO(archive.read(f"{name}.parquet")))
     if f"{name}_inverse.parquet" not in archive.namelist():
         return (*_matrix(frame), None)
-    labels, matrix = _matrix(frame) if len(frame.columns) > 1 else (_labels(frame), None)
-    listed = pd.read_parquet(io.BytesIO(archive.read(f"{name}_inverse.parquet")))
+    labels, listed = _labels(frame), pd.read_parquet(io.BytesIO(archive.read(f"{name}_inverse.parquet")))
     places = tuple(listed[c].to_numpy(dtype=np.int64) for c in ("row", "column"))
     value = listed["value"].to_numpy(dtype=np.float64)
     if any(((p < 0) | (p >= len(labels))).any() for p in places) or not np.isfinite(value).all():
@@ -221,7 +220,7 @@ def _relation(archive: zipfile.ZipFile, name: str) -> Relation:
         SparseMatrix(inverse).factor  # noqa: B018
     except np.linalg.LinAlgError:
         raise Damaged("the inverse of its relationship matrix is not positive definite") from None
-    return labels, matrix, inverse
+    return labels, None, inverse
 
 
 def _labels(frame: pd.DataFrame) -> tuple[str, ...]:

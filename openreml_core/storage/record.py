@@ -15,7 +15,7 @@ from openreml_core.covariance import KnownInverse
 #: Columns of a saved fit that hold weights and offset given as numbers.
 OWN_WEIGHTS, OWN_OFFSET = "(weights)", "(offset)"
 
-#: Labels, K (q, q) and K^-1, at least one of them known.
+#: Labels, and K (q, q) or K^-1, the other None.
 Relation = tuple[tuple[str, ...], np.ndarray | None, sparse.csr_array | None]
 
 _TEXTS = ("formula", "method", "algorithm", "engine", "missing")
@@ -55,12 +55,13 @@ def stored_rows(fit: Any) -> pd.DataFrame:
 
 
 def relationships_of(fit: Any) -> dict[str, Relation]:
-    """Labels, matrix and sparse inverse of every relationship of a fit, by grouping factor; as far as they are known."""
+    """Labels of every relationship of a fit, by grouping factor, and its matrix, or its inverse where that alone is known."""
     out: dict[str, Relation] = {}
     for design, term in zip(fit.design.random, fit.estimates.engine.model.terms, strict=True):
         if isinstance(term.kernel, KnownInverse):
             given = term.kernel.given
-            out[":".join(design.group)] = (term.levels, None if given is None else given.numpy(), term.kernel.inverse)
+            known = (None, term.kernel.inverse) if given is None else (given.numpy(), None)
+            out[":".join(design.group)] = (term.levels, *known)
         elif term.kernel is not None:
             out[":".join(design.group)] = (term.levels, term.kernel.numpy(), None)
     return out

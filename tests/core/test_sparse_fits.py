@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,7 +25,7 @@ def herds(animals: int, seed: int = 4) -> tuple[pd.DataFrame, pd.DataFrame, np.n
     herd = np.arange(animals) % max(animals // 50, 2)
     rows, u = [], np.zeros(animals)
     for k in range(animals):
-        before = [j for j in range(k - 40 * (herd.max() + 1), k) if j >= 0 and herd[j] == herd[k]]
+        before = [j for j in range(k - 40 * (herd.max() + 1), k, herd.max() + 1) if j >= 0]
         sire, dam = (int(p) for p in rng.choice(before, 2, replace=False)) if len(before) > 7 else (-1, -1)
         u[k] = 0.5 * (u[sire] + u[dam]) + rng.normal() * 0.5**0.5 if sire >= 0 else rng.normal()
         rows.append((f"a{k}", f"a{sire}" if sire >= 0 else None, f"a{dam}" if dam >= 0 else None))
@@ -73,6 +76,21 @@ def test_a_saved_fit_keeps_the_inverse(tmp_path, always_sparse):
     assert again.engine == fit.engine == "henderson (sparse)"
     assert again.criterion == pytest.approx(fit.criterion, rel=1e-12)
     pd.testing.assert_frame_equal(again.random_effects("animal"), fit.random_effects("animal"))
+    with zipfile.ZipFile(tmp_path / "a.fit") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    entries = pd.read_parquet(io.BytesIO(parts["relationship0_inverse.parquet"]))
+    for changed, said in (
+        (entries.assign(row=entries["row"] + 500), "without a label"),
+        (entries.iloc[1:], "positive definite|symmetric"),
+        (entries.assign(value=-entries["value"]), "not positive definite"),
+    ):
+        buffer = io.BytesIO()
+        changed.to_parquet(buffer)
+        with zipfile.ZipFile(tmp_path / "b.fit", "w") as archive:
+            for name, part in {**parts, "relationship0_inverse.parquet": buffer.getvalue()}.items():
+                archive.writestr(name, part)
+        with pytest.raises(reml.DataError, match=said):
+            reml.load(tmp_path / "b.fit")
 
 
 def test_thousands_of_animals(monkeypatch):
@@ -123,7 +141,7 @@ def test_what_does_not_fit_is_refused_with_its_size(monkeypatch):
     data = crossed((4_000, 3_000), 12_000)
     _, model = build_model("y ~ 1 + (1 | a) + (1 | b)", data)
     monkeypatch.setattr(choose, "available_bytes", lambda: 2 * 2**20)
-    with pytest.raises(reml.ModelError, match=r"GiB for .*, and sparse .* for .*GiB.*GiB are free"):
+    with pytest.raises(reml.ModelError, match=r"GiB for .*, and sparse mixed-model equations .*GiB.*GiB are free"):
         choose_engine("auto", model)
 
 
