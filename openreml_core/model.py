@@ -103,6 +103,11 @@ class MixedModel:
         """The inverse of ``split``."""
         return torch.cat(tuple(parts)) if parts else torch.zeros(0, dtype=torch.float64)
 
+    def moved(self, theta: Tensor, step: Tensor) -> Tensor:
+        """theta (m,) after a step (m,), as every structure takes it."""
+        parts = zip(self.components, self.split(theta), self.split(step), strict=True)
+        return self.join([c.structure.moved(part, by) for c, part, by in parts])
+
     def relative(self, theta: Tensor) -> tuple[Tensor, ...]:
         """Sigma_t(theta) of every term and of every part of R, in V~'s units: 1 for a residual that is profiled out."""
         out = [c.structure.matrix(part) for c, part in zip(self.components, self.split(theta), strict=True)]

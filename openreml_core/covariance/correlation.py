@@ -75,6 +75,10 @@ class Correlation(Treelike, ABC):
         """sum_l weights_l d2c_l / d rho2, (m, m); by autograd unless a correlation knows better."""
         return reverse_curvature(self.values, rho, weights)
 
+    def adjacent(self, rho: Tensor) -> Tensor:
+        """Correlation q of nearest neighbours, 1 or -1 where C is as good as constant; 0 for correlations that never are."""
+        return torch.zeros((), dtype=rho.dtype)
+
     # -- the matrix -----------------------------------------------------------------------------------------------
 
     def matrix(self, rho: Tensor) -> Tensor:

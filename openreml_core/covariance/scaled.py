@@ -86,6 +86,24 @@ class ScaledCorrelation(Structure):
         low, high = self.correlation.bounds()
         return torch.cat([least, low]), torch.cat([wide, high])
 
+    def moved(self, theta: Tensor, step: Tensor) -> Tensor:
+        """theta after a step that is straight in rho and a = s sqrt(1 - q^2), q the neighbours' correlation.
+
+        Of a trend longer than the trial only a^2 is determined, the variance between neighbours: s and q go to their ends
+        together, along a = constant, and straight steps of s would leave that valley at once.
+        """
+        straight = theta + step
+        if self.heterogeneous or not self.correlation.n_parameters:
+            return straight
+        s, rho = self._split(theta)
+        by_s, by_rho = self._split(step)
+        q, change = torch.func.jvp(self.correlation.adjacent, (rho,), (by_rho,))[:2]
+        before, after = 1 - q.square(), 1 - self.correlation.adjacent(rho + by_rho).square()
+        if not bool(change) or not bool(s):
+            return straight
+        a, by_a = s * before.sqrt(), by_s * before.sqrt() - s * q * change / before.sqrt()
+        return torch.cat([(a + by_a) / after.sqrt(), rho + by_rho]) if bool((a + by_a) * a > 0) else straight
+
     def matrix(self, theta: Tensor) -> Tensor:
         s, rho = self._split(theta)
         return (s[:, None] * s[None, :]) * self.correlation.matrix(rho)

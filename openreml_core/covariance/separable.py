@@ -57,6 +57,9 @@ class Separable(Correlation):
     def values(self, rho: Tensor) -> Tensor:
         return torch.stack(self._each(rho)).prod(dim=0)
 
+    def adjacent(self, rho: Tensor) -> Tensor:
+        return torch.stack([f.adjacent(own) for f, own in zip(self.factors, self._split(rho), strict=True)]).prod()
+
     def slopes(self, rho: Tensor) -> Tensor:
         each, split = self._each(rho), self._split(rho)
         columns = [

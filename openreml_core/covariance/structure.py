@@ -141,6 +141,10 @@ class Structure(Treelike, ABC):
         wide = torch.full((self.n_parameters,), torch.inf, dtype=torch.float64)
         return -wide, wide
 
+    def moved(self, theta: Tensor, step: Tensor) -> Tensor:
+        """theta (m,) after a step (m,): theta + step to first order, along a valley that a structure knows to be bent."""
+        return theta + step
+
     @abstractmethod
     def boundary(self, theta: Tensor, scale: Tensor, tolerance: float = 1e-4) -> tuple[str, ...]:
         """A mark per natural parameter, empty or in words (``"at zero"``), and by that what cannot carry an SE."""

@@ -106,8 +106,10 @@ def maximise(
 
 def _best(search: Search, at: Evaluation, verdict: Verdict) -> tuple[Evaluation, Verdict]:
     """The estimates, or better ones from another start, whose rows then follow in the trace."""
-    for theta in other_starts(search.engine, at, search.free):
-        other = replace(search, algorithm="ai", on_iteration=None, radius=1.0, newton=False, quiet=0, rows=[])
+    engine = search.engine
+    for theta in other_starts(engine, at, search.free):
+        other = Search(engine, search.free, search.ties, search.lower, search.upper, "ai", search.max_iterations)
+        other.settings, other.began = search.settings, search.began
         theta = search.ties.follow(theta)
         before = at.criterion
         other.target = before - WORTH

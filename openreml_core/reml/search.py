@@ -37,6 +37,8 @@ STUBBORN = 3
 #: Log-likelihood that a step promises at most where the search is near enough to learn from it, and how far from the
 #: promise it must have been to be worth it.
 NEAR, OFF = 0.1, 0.05
+#: Scaled distance from which a step bent along a valley is worth a look (see Structure.moved).
+PARTED = 0.01
 #: A region this small means that rounding decides about steps.
 SMALLEST = 1e-10
 
@@ -183,7 +185,7 @@ class Search:
             theta = torch.where(torch.from_numpy(self.free), em_step(self.engine.model, at), at.theta)
             kind = EM
         else:
-            theta = self.ties.follow(at.theta + torch.from_numpy(self.directions @ proposal.step))
+            theta = self._moved(at.theta, torch.from_numpy(self.directions @ proposal.step), size)
             kind = NEWTON if self.newton else AI if proposal.inside else SHORTENED
         try:
             trial: Evaluation | None = self.engine.evaluate(theta)
@@ -207,12 +209,25 @@ class Search:
             self.missing = None
         elif abs(ratio - 1) > OFF:
             self._learn(at, trial)
+        if not em_now:
             self.radius = next_radius(self.radius, ratio, length)
             if promised > noise and not TRUST[0] <= ratio <= TRUST[1] and self.engine.exact_is_cheap:
                 self.newton = True
         self.quiet = self.quiet + 1 if abs(change) <= noise and promised <= 10 * noise else 0
         self.record(trial, kind, change, ratio if not em_now else float("nan"))
         return trial
+
+    def _moved(self, theta: Tensor, step: Tensor, size: Array) -> Tensor:
+        """theta after a step: straight, or bent along a valley where the two part and the bent one leads lower."""
+        free = torch.from_numpy(self.free)
+        straight = self.ties.follow(theta + step)
+        bent = self.ties.follow(torch.where(free, self.engine.model.moved(theta, step), theta))
+        if float(np.abs((bent - straight).numpy()[self.free] / size).max(initial=0.0)) < PARTED:
+            return straight
+        try:
+            return bent if self.engine.criterion(bent) < self.engine.criterion(straight) else straight
+        except NotPositiveDefinite:
+            return straight
 
     def _learn(self, before: Evaluation, after: Evaluation) -> None:
         """What H lacked over the last step, by the symmetric rank-one formula: with s the step, z the score's fall less H s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from openreml_core.engines import MarginalEngine
 from openreml_core.errors import FitCancelled
 from openreml_core.reml import maximise, trace_frame
 from openreml_core.reml.em import em_step
+from openreml_core.reml.trace import SHORTENED
 from openreml_core.reml.trust_region import next_radius, solve, solve_bounded
 from tests.contracts.models import differences, simulated
 
@@ -58,6 +60,15 @@ def test_bounds_hold_and_the_rest_is_solved():
 @pytest.mark.parametrize(("ratio", "bigger"), [(-1.0, False), (0.1, False), (float("nan"), False), (0.9, True)])
 def test_the_radius_follows_the_ratio(ratio, bigger):
     assert (next_radius(1.0, ratio, 1.0) > 1.0) is bigger
+
+
+def test_a_good_step_at_the_edge_widens_the_region():
+    """From far away the region's edge stops the first steps: each good one must let the next go further."""
+    engine = MarginalEngine(simulated(2))
+    start = engine.model.start() * 40
+    rows = maximise(engine, start).rows
+    edge = [(a, b) for a, b in pairwise(rows) if b.step == SHORTENED and b.ratio > 0.75]
+    assert edge and all(b.radius > a.radius for a, b in edge)
 
 
 @pytest.mark.parametrize("seed", range(6))

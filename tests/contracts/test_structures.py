@@ -133,6 +133,16 @@ class TestStructure:
             return torch.where(bounded, 0.0, start)
         return torch.where(torch.isfinite(low) & (low != 0), start, 0.0)  # every variance and loading at zero
 
+    def test_a_small_step_is_straight(self, structure):
+        """Bent or not, a step's first order is the step."""
+        theta = somewhere(structure, 5)
+        torch.manual_seed(8)
+        step = 0.1 * structure.typical(torch.ones(structure.size, dtype=torch.float64)) * torch.randn_like(theta)
+        found = differences(
+            lambda t: structure.moved(theta, t * step), torch.zeros(1, dtype=torch.float64), torch.ones(1)
+        )
+        torch.testing.assert_close(found.reshape(-1), step, rtol=1e-6, atol=1e-9)
+
     def test_symmetric_and_semidefinite(self, structure, theta):
         sigma = structure.matrix(theta)
         assert sigma.shape == (structure.size, structure.size)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import openreml_core as reml
+from tests import dense
 
 TRIAL = "ar1(row):ar1(col)"
 CASES = {
@@ -101,6 +102,33 @@ def test_a_long_range_that_has_an_end_is_found():
     assert fit.converged and fit.parameters["residual.gau(x, z).range"] == pytest.approx(8, rel=0.2)
     near = reml.fit("y ~ 1", data, residual="gau(x, z) + id(units)", start={"residual": [9.0, 60.0], "units": 0.01})
     assert near.criterion == pytest.approx(fit.criterion, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_a_trend_longer_than_the_trial(seed):
+    """ar1 x ar1 with a nugget on a plane: both correlations go to one and s^2 to infinity, along a bent valley.
+
+    In the limit the field is, between contrasts, a linear variogram along rows and along columns; its least criterion, by
+    scipy from the definition, is where the search has to end.
+    """
+    rng = np.random.default_rng(seed)
+    row, col = (a.ravel() for a in np.meshgrid(np.arange(12), np.arange(10), indexing="ij"))
+    gen = np.tile(np.arange(30), 4)
+    y = 10 + 0.5 * row + 0.3 * col + 0.7 * rng.normal(size=120) + rng.normal(size=30)[gen]
+    data = pd.DataFrame({"y": y, "row": row, "col": col, "gen": gen.astype(str)})
+    fit = reml.fit("y ~ 1 + (1 | gen)", data, residual="ar1(row):ar1(col) + id(units)")
+    assert fit.converged, fit.message
+    assert (fit.variance_components()["bound"] == "at its bound").any()
+
+    lags = [np.abs(a[:, None] - a[None, :]) for a in (row, col)]
+    same = (gen[:, None] == gen[None, :]).astype(float)
+
+    def limit(logs: np.ndarray) -> float:
+        by_gen, nugget, *slopes = np.exp(logs)
+        field = sum(slope * (lag.max() - lag) for slope, lag in zip(slopes, lags, strict=True))
+        return dense.criterion(y, np.ones((120, 1)), by_gen * same + nugget * np.eye(120) + field)
+
+    assert fit.criterion == pytest.approx(dense.lowest(limit, np.log([1.0, 0.5, 0.2, 0.1])), abs=1e-4)
 
 
 def test_nin_as_asreml_publishes_it(reference):
