@@ -37,6 +37,10 @@ STUBBORN = 3
 #: Log-likelihood that a step promises at most where the search is near enough to learn from it, and how far from the
 #: promise it must have been to be worth it.
 NEAR, OFF = 0.1, 0.05
+#: What is learnt must lie along the step (as a cosine), and leave this share of the average information everywhere.
+ALIGNED, KEPT = 0.1, 0.2
+#: A change of the criterion that a rejected step has shown to be rounding: where V is nearly singular it exceeds the estimate.
+FAINT = 1e-7
 #: Scaled distance from which a step bent along a valley is worth a look (see Structure.moved).
 PARTED = 0.01
 #: A region this small means that rounding decides about steps.
@@ -201,6 +205,7 @@ class Search:
             self.radius = next_radius(self.radius, -1.0, length)
             self.record(at, REJECTED, 0.0, ratio, why=why)
             self.rejected += 1
+            self.quiet += promised < FAINT
             self.missing = None
             self.newton = self.newton or self.engine.exact_is_cheap or self.rejected >= STUBBORN
             return at
@@ -213,7 +218,10 @@ class Search:
             self.radius = next_radius(self.radius, ratio, length)
             if promised > noise and not TRUST[0] <= ratio <= TRUST[1] and self.engine.exact_is_cheap:
                 self.newton = True
-        self.quiet = self.quiet + 1 if abs(change) <= noise and promised <= 10 * noise else 0
+        faint = (abs(change) <= noise and promised <= 10 * noise) or (
+            max(abs(change), promised) < FAINT and self.quiet > 0
+        )
+        self.quiet = self.quiet + 1 if faint else 0
         self.record(trial, kind, change, ratio if not em_now else float("nan"))
         return trial
 
@@ -241,11 +249,19 @@ class Search:
             return
         step = (after.theta - before.theta).numpy()[self.free]
         fall = self.score(before) - self.score(after)
+        average = self._average(after)
+        values, vectors = np.linalg.eigh(average)
+        told = values > 1e-12 * values[-1]  # a variance at zero tells nothing
+        root, back = vectors[:, told] / np.sqrt(values[told]), vectors[:, told] * np.sqrt(values[told])
+        # In the metric of the average information: W'(AI - w C) W = I.
         missing = np.zeros((len(step), len(step))) if self.missing is None else self.missing
-        r = fall - self._average(after) @ step - missing @ step
-        weight, size = float(r @ step), self.size(after.theta)
-        if abs(weight) > 1e-6 * float(np.linalg.norm(r * size) * np.linalg.norm(step / size)):
-            self.missing = missing + np.outer(r, r) / weight
+        r, s = root.T @ (fall - average @ step - missing @ step), back.T @ step
+        weight = float(r @ s)
+        if abs(weight) < ALIGNED * float(np.linalg.norm(r) * np.linalg.norm(s)):
+            return
+        learnt = root.T @ missing @ root + np.outer(r, r) / weight
+        if 1 + np.linalg.eigvalsh(learnt)[0] > KEPT:
+            self.missing = back @ learnt @ back.T
 
     # -- what a step needs --------------------------------------------------------------------------------------
 
