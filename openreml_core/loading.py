@@ -49,25 +49,22 @@ def load(path: str | Path | IO[bytes]) -> MixedModelFit:
     try:
         check_options(method=spec.method, algorithm=spec.algorithm, engine=spec.engine, missing=spec.missing)
         matrices = {name: Relationship(*parts) for name, parts in saved.relationships.items()}
+        options: dict[str, Any] = dict(
+            residual=spec.residual,
+            relationship=matrices,
+            method=spec.method,
+            weights=spec.weights,
+            offset=spec.offset,
+            contrasts=spec.contrasts,
+            fixed=spec.fixed,
+            ties=spec.ties,
+        )
         reading = _read_again(path, saved, spec, matrices) if "portions" in record else None
         design, model = (
             (reading.design, reading.model)
             if reading
-            else build_model(
-                spec.formula,
-                saved.rows,
-                residual=spec.residual,
-                relationship=matrices,
-                method=spec.method,
-                weights=spec.weights,
-                offset=spec.offset,
-                contrasts=spec.contrasts,
-                start=spec.start,
-                fixed=spec.fixed,
-                ties=spec.ties,
-                missing="error",  # the rows are complete; those dropped before are only counted
-            )
-        )
+            else build_model(spec.formula, saved.rows, **options, start=spec.start, missing="error")
+        )  # the rows are complete; those dropped before are only counted
         tied = tied_parameters(model, spec.ties or {})
         moved = free_mask(model, given_values(model, spec.fixed or {}, what="fixed"), tied)
     except ModelError as error:
@@ -95,17 +92,10 @@ def load(path: str | Path | IO[bytes]) -> MixedModelFit:
         fit,
         saved.rows,
         dict(
-            residual=spec.residual,
-            relationship=matrices,
-            method=spec.method,
-            weights=spec.weights,
-            offset=spec.offset,
-            contrasts=spec.contrasts,
+            **options,
             algorithm=spec.algorithm,
             engine=spec.engine,
             start=None,
-            fixed=spec.fixed,
-            ties=spec.ties,
             max_iterations=spec.max_iterations,
             device="cpu",
             missing=spec.missing,

@@ -7,7 +7,7 @@ An executor is anything with the ``submit`` of :mod:`concurrent.futures`: a pool
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import BrokenExecutor
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
@@ -81,6 +81,47 @@ def run_all(
     return [results[place] for place in range(len(tasks))]
 
 
+def in_portions(
+    function: Callable[[Task], list[Any]], portions: Iterable[tuple[Task, int]], executor: Executor | None = None
+) -> Generator[list[Any], None, None]:
+    """What a function gives for each portion of many small pieces of work, in their order.
+
+    Parameters
+    ----------
+    function : callable of one portion
+        Returns a list with a result for each of its pieces.
+    portions : iterable of (portion, int)
+        With the number of pieces of each.
+    executor : Executor, optional
+
+    Yields
+    ------
+    list
+        Of a portion whose worker failed a text in place of every result: the others stand.
+
+    Raises
+    ------
+    ModelError
+        The executor takes no work.
+    """
+    if executor is None:
+        for portion, _ in portions:
+            yield function(portion)
+        return
+    _check(executor)
+    tasks = [(_submitted(executor, function, portion), count) for portion, count in portions]
+    try:
+        for task, count in tasks:
+            try:
+                yield task.result()
+            except Exception as error:
+                yield [f"its task ended with {type(error).__name__}: {error}".rstrip(": ")] * count
+    finally:
+        for task, _ in tasks:
+            task.cancel()
+        renew_threads()
+
+
 def workers_of(executor: Executor | None) -> int:
     """How many tasks an executor runs at a time; as many as there are cores where it does not say."""
     if executor is None:
@@ -91,11 +132,7 @@ def workers_of(executor: Executor | None) -> int:
 def _hand_out(
     function: Callable[[Task], Result], tasks: list[Task], executor: Executor, ended: Callable[[int, Result], None]
 ) -> None:
-    if not callable(getattr(executor, "submit", None)):
-        raise ModelError(
-            f"executor={executor!r} cannot be given work.",
-            hint="Give a concurrent.futures executor, such as ProcessPoolExecutor(), or none.",
-        )
+    _check(executor)
     finished: SimpleQueue[int] = SimpleQueue()
     futures: list[Any] = []
     try:
@@ -115,6 +152,14 @@ def _hand_out(
         for future in futures:
             future.cancel()
         renew_threads()
+
+
+def _check(executor: Executor) -> None:
+    if not callable(getattr(executor, "submit", None)):
+        raise ModelError(
+            f"executor={executor!r} cannot be given work.",
+            hint="Give a concurrent.futures executor, such as ProcessPoolExecutor(), or none.",
+        )
 
 
 def _submitted(executor: Executor, function: Callable[[Task], Result], task: Task) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from openreml_core.diagnostics.view import RowView
 from openreml_core.errors import FitCancelled, ModelError
 from openreml_core.model import MixedModel
 from openreml_core.reml.ties import Ties
+from openreml_core.repeat import in_portions
 from openreml_core.simulation import Recipe
 from openreml_core.simulation.subset import kept_parameters, model_of_rows
 
@@ -75,7 +77,9 @@ def refits_without(
         )
     recipe, names = Recipe.of(view.estimates), view.model.parameter_names
     found: list[Found] = []
-    for portion in _portions(recipe, sets, executor):
+    size = 1 if executor is None else TASK
+    portions = [(list(sets[i : i + size]), len(sets[i : i + size])) for i in range(0, len(sets), size)]
+    for portion in in_portions(partial(refit_some, recipe), portions, executor):
         found += portion
         if on_progress is not None and on_progress(len(found), len(sets)) is False:
             raise FitCancelled()
@@ -90,30 +94,6 @@ def refits_without(
             parameters[i] = [own[2].get(name, np.nan) for name in names]
         parts.append(Deletions.of(view, view.estimates.at.beta - beta, covariance))
     return Refits(Deletions.joined(parts, p), parameters, tuple(failed))
-
-
-def _portions(recipe: Recipe, sets: Sequence[np.ndarray], executor: Any) -> Any:
-    if executor is None:
-        for rows in sets:
-            yield refit_some(recipe, [rows])
-        return
-    if not hasattr(executor, "submit"):
-        raise ModelError(
-            f"executor={type(executor).__name__} cannot be given work.", hint="Give one of concurrent.futures."
-        )
-    tasks = [
-        (executor.submit(refit_some, recipe, list(sets[i : i + TASK])), len(sets[i : i + TASK]))
-        for i in range(0, len(sets), TASK)
-    ]
-    try:
-        for task, count in tasks:
-            try:
-                yield task.result()
-            except Exception as error:  # whatever befell the worker: these refits are named, the others stand
-                yield [f"its task ended with {type(error).__name__}: {error}".rstrip(": ")] * count
-    finally:
-        for task, _ in tasks:
-            task.cancel()
 
 
 def refit_some(recipe: Recipe, sets: Sequence[np.ndarray]) -> list[Found]:

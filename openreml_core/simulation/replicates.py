@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 from openreml_core.errors import FitCancelled, ModelError
 from openreml_core.reml import Estimates
 from openreml_core.reml.restart import lifted
+from openreml_core.repeat import in_portions
 from openreml_core.simulation.batch import BatchEquations, can_batch
 from openreml_core.simulation.batch_search import maximise_batch
 from openreml_core.simulation.refits import Recipe
@@ -137,28 +139,13 @@ def singly(
     function: Callable[..., list[Any]], estimates: Estimates, y: Tensor, executor: Any, *more: Any
 ) -> Generator[list[Any], None, None]:
     """Portions of replicates, fitted one by one: what ``function(recipe, some of y, *more)`` gives, a text where it failed."""
-    recipe = Recipe.of(estimates)
-    if executor is None:
-        for i in range(y.shape[1]):
-            yield function(recipe, y[:, i : i + 1], *more)
-        return
-    if not hasattr(executor, "submit"):
-        raise ModelError(
-            f"executor={type(executor).__name__} cannot be given work.", hint="Give one of concurrent.futures."
-        )
-    tasks = [
-        (executor.submit(function, recipe, y[:, i : i + TASK].clone(), *more), min(TASK, y.shape[1] - i))
-        for i in range(0, y.shape[1], TASK)
-    ]
-    try:
-        for task, count in tasks:
-            try:
-                yield task.result()
-            except Exception as error:  # whatever befell the worker: these replicates are named, the others stand
-                yield [f"its task ended with {type(error).__name__}: {error}".rstrip(": ")] * count
-    finally:
-        for task, _ in tasks:
-            task.cancel()
+    size = 1 if executor is None else TASK
+    portions = ((y[:, i : i + size].clone(), min(size, y.shape[1] - i)) for i in range(0, y.shape[1], size))
+    return in_portions(partial(_given, function, Recipe.of(estimates), more), portions, executor)
+
+
+def _given(function: Callable[..., list[Any]], recipe: Recipe, more: tuple[Any, ...], y: Tensor) -> list[Any]:
+    return function(recipe, y, *more)
 
 
 def refit_some(recipe: Recipe, y: Tensor) -> list[Found]:
