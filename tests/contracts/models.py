@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import openreml_core as reml
+from openreml_core.assembly import build_model
 from openreml_core.covariance import (
     AR1,
     BlockResidual,
@@ -136,6 +138,20 @@ def _residuals(kind: str, n: int, variance: Tensor) -> tuple[IndependentResidual
         parts = (("residual[a]", first), ("residual[b]", 1 - first))
         return tuple(IndependentResidual(variance * own, name=name) for name, own in parts)
     return (IndependentResidual(variance),)
+
+
+#: A formula and a residual structure for each kind of random term over a field trial.
+KINDS_OF_TERMS = [
+    ("yield ~ rep + (1 | gen) + (1 | rep:block)", None),
+    ("yield ~ spl(row) + (1 | gen)", None),
+    ("yield ~ rep + exp(0 + pos(row, col) | rep) + (1 | gen)", "dsum(id(units) | rep)"),
+    ("yield ~ rep + kron(us(rep), cs(block) | gen)", None),
+]
+
+
+def of_a_field_trial(formula: str, residual: str | None) -> MixedModel:
+    """The model of a formula over john_alpha."""
+    return build_model(formula, reml.load_sample("john_alpha"), residual=residual)[1]
 
 
 def differences(function: Callable[[Tensor], Tensor], theta: Tensor, size: Tensor, h: float = 1e-4) -> Tensor:

@@ -23,7 +23,7 @@ from openreml_core.engines import (
     scalar_levels,
 )
 from openreml_core.model import MixedModel
-from tests.contracts.models import simulated
+from tests.contracts.models import KINDS_OF_TERMS, of_a_field_trial, simulated
 
 CASES = {
     "crossed": {},
@@ -178,20 +178,9 @@ def test_too_many_pairs_are_multiplied_in_portions(monkeypatch):
             agree(model, theta_of(model, where), 0)
 
 
-@pytest.mark.parametrize(
-    ("formula", "residual"),
-    [
-        ("yield ~ rep + (1 | gen) + (1 | rep:block)", None),
-        ("yield ~ spl(row) + (1 | gen)", None),
-        ("yield ~ rep + exp(0 + pos(row, col) | rep) + (1 | gen)", "dsum(id(units) | rep)"),
-        ("yield ~ rep + kron(us(rep), cs(block) | gen)", None),
-    ],
-)
+@pytest.mark.parametrize(("formula", "residual"), KINDS_OF_TERMS)
 def test_terms_of_every_kind(formula, residual):
-    d = reml.load_sample("john_alpha")
-    if "row" not in d:
-        d = d.assign(row=np.arange(72) % 12 + 1, col=np.arange(72) // 12 + 1)
-    _, model = build_model(formula, d, residual=residual)
+    model = of_a_field_trial(formula, residual)
     for eliminate in (None, 0):
         if eliminate is None or not hasattr(model.terms[0], "z"):
             agree(model, theta_of(model, "somewhere"), eliminate)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-import openreml_core as reml
-from openreml_core.assembly import build_model
 from openreml_core.covariance import KnownInverse, Unstructured
 from openreml_core.engines import HendersonEngine, MarginalEngine, NotPositiveDefinite
 from openreml_core.model import MixedModel
-from tests.contracts.models import simulated
+from tests.contracts.models import KINDS_OF_TERMS, of_a_field_trial, simulated
 from tests.contracts.test_henderson import CASES, WHERE, agree, nested, theta_of
 
 
@@ -107,20 +104,9 @@ def test_nested_terms_with_a_variance_per_section():
         agree(model, theta_of(model, where), sparse=True)
 
 
-@pytest.mark.parametrize(
-    ("formula", "residual"),
-    [
-        ("yield ~ rep + (1 | gen) + (1 | rep:block)", None),
-        ("yield ~ spl(row) + (1 | gen)", None),
-        ("yield ~ rep + exp(0 + pos(row, col) | rep) + (1 | gen)", "dsum(id(units) | rep)"),
-        ("yield ~ rep + kron(us(rep), cs(block) | gen)", None),
-    ],
-)
+@pytest.mark.parametrize(("formula", "residual"), KINDS_OF_TERMS)
 def test_terms_of_every_kind(formula, residual):
-    d = reml.load_sample("john_alpha")
-    if "row" not in d:
-        d = d.assign(row=np.arange(72) % 12 + 1, col=np.arange(72) // 12 + 1)
-    _, model = build_model(formula, d, residual=residual)
+    model = of_a_field_trial(formula, residual)
     agree(model, theta_of(model, "somewhere"), sparse=True)
 
 
