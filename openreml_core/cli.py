@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from openreml_core import __version__, fit, fit_many, read_table
 from openreml_core.assembly import METHODS
+from openreml_core.destination import check_target
 from openreml_core.engines import ENGINES
 from openreml_core.errors import DataError, ModelError, did_you_mean
 from openreml_core.estimating import ALGORITHMS
-from openreml_core.storage import check_target
 from openreml_core.tables import Role, apply_roles
 
 if TYPE_CHECKING:

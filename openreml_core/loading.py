@@ -13,6 +13,7 @@ import torch
 
 from openreml_core import storage
 from openreml_core.assembly import build_model
+from openreml_core.destination import name_of
 from openreml_core.engines import Engine, NotPositiveDefinite, choose_engine, engine_of_products
 from openreml_core.errors import DataError, ModelError
 from openreml_core.estimating import check_options
@@ -115,4 +116,4 @@ def _read_again(
 
 
 def _damaged(path: Any, why: str) -> DataError:
-    return DataError(f"{storage.name_of(path)} is damaged: {why}", hint="Fit the model again and save it.")
+    return DataError(f"{name_of(path)} is damaged: {why}", hint="Fit the model again and save it.")

@@ -21,6 +21,7 @@ APP = ROOT / "app"
 #: From the ground up: a part imports those to its left. Parts that share an entry do not import each other.
 ORDER: tuple[tuple[str, ...], ...] = (
     ("errors",),
+    ("destination",),
     ("tables",),
     ("notation",),
     ("design",),

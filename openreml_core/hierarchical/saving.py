@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from openreml_core.destination import name_of, put
 from openreml_core.errors import DataError
 from openreml_core.hierarchical.subjects import Subjects
 
@@ -75,14 +74,7 @@ def write(path: Any, fit: Any) -> None:
         archive.writestr("fit.json", json.dumps(record, ensure_ascii=False, default=_plain))
         archive.writestr("arrays.npz", part.getvalue())
         archive.writestr("trials.parquet", trials.getvalue())
-    try:
-        if hasattr(path, "write"):
-            path.write(packed.getvalue())
-        else:
-            Path(path).write_bytes(packed.getvalue())
-    except (OSError, ValueError, TypeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"The fit cannot be saved to {path!r}: {reason}.", hint="Choose another path.") from None
+    put(path, packed.getvalue())
 
 
 def read(path: Any) -> tuple[dict[str, Any], dict[str, np.ndarray], list[pd.DataFrame]]:
@@ -97,10 +89,10 @@ def read(path: Any) -> tuple[dict[str, Any], dict[str, np.ndarray], list[pd.Data
         with zipfile.ZipFile(path) as archive:
             record = json.loads(archive.read("fit.json").decode("utf-8"))
             if record.get("format") != FORMAT:
-                raise DataError(f"{_name(path)} is not a saved hierarchical fit.", hint="Choose a file of fit.save.")
+                raise DataError(f"{name_of(path)} is not a saved hierarchical fit.", hint="Choose a file of fit.save.")
             if not isinstance(record.get("version"), int) or record["version"] > VERSION:
                 raise DataError(
-                    f"{_name(path)} was written by a later version.", hint="Update this program to open it."
+                    f"{name_of(path)} was written by a later version.", hint="Update this program to open it."
                 )
             with np.load(io.BytesIO(archive.read("arrays.npz")), allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
@@ -112,10 +104,10 @@ def read(path: Any) -> tuple[dict[str, Any], dict[str, np.ndarray], list[pd.Data
     except DataError:
         raise
     except FileNotFoundError:
-        raise DataError(f"There is no file {_name(path)}.", hint="Check the path.") from None
+        raise DataError(f"There is no file {name_of(path)}.", hint="Check the path.") from None
     except Exception as error:  # zip, JSON, NumPy and Parquet fail in many ways; all of them mean the same to the user
         raise DataError(
-            f"{_name(path)} is not a saved hierarchical fit, or is damaged ({type(error).__name__}).", hint=_AGAIN
+            f"{name_of(path)} is not a saved hierarchical fit, or is damaged ({type(error).__name__}).", hint=_AGAIN
         ) from None
     return record, arrays, tables
 
@@ -129,10 +121,6 @@ def _check(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
             raise ValueError(f"{name} has another shape, or holds what is no number")
     if len(record["status"]) != len(record["names"]) or len(record["terms"]) != q or not record["trace"]:
         raise ValueError("the lists differ in length")
-
-
-def _name(path: Any) -> str:
-    return str(path) if isinstance(path, str | os.PathLike) else "The file"
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ products.parquet               of a fit whose rows stayed in files: the cross-pr
 levels0.parquet                and the combinations of levels of a grouping by several columns
 """
 
-from openreml_core.storage.archive import SavedFit, check_target, name_of, read, write
+from openreml_core.storage.archive import SavedFit, read, write
 from openreml_core.storage.record import OWN_OFFSET, OWN_WEIGHTS
 
-__all__ = ["OWN_OFFSET", "OWN_WEIGHTS", "SavedFit", "check_target", "name_of", "read", "write"]
+__all__ = ["OWN_OFFSET", "OWN_WEIGHTS", "SavedFit", "read", "write"]
