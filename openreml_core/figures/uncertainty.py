@@ -29,7 +29,7 @@ def profile_curves(table: pd.DataFrame, intervals: pd.DataFrame | None = None, *
     table : DataFrame
         parameter, group, kind, value, zeta: the points of every curve, as ``fit.profile().table``.
     intervals : DataFrame, optional
-        Indexed by parameter: estimate, lower, upper.
+        Indexed by parameter: estimate, lower, upper; ``attrs["zeta"]`` if a bound is not the normal's.
     level : float
         Of the intervals.
     """
@@ -38,8 +38,10 @@ def profile_curves(table: pd.DataFrame, intervals: pd.DataFrame | None = None, *
         return theme.message("No profile has been computed.")
     shown = names[:MOST_PANELS]
     fig, place = _panels(table.drop_duplicates("parameter").set_index("parameter").loc[shown])
-    bound = NormalDist().inv_cdf(0.5 + level / 2)
+    normal = NormalDist().inv_cdf(0.5 + level / 2)
+    bounds = {} if intervals is None else intervals.attrs.get("zeta", {})
     for name in shown:
+        bound = bounds.get(name, normal)
         part, at = table[table["parameter"] == name], place[name]
         colour = theme.FIXED if part["kind"].iloc[0] == "fixed effect" else theme.RANDOM
         x, zeta = part["value"].to_numpy(float), part["zeta"].to_numpy(float)

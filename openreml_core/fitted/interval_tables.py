@@ -11,7 +11,7 @@ from torch import Tensor
 
 from openreml_core.errors import ModelError
 from openreml_core.inference import DDF, NaturalEstimates, Quantity, chosen, quantities, wald_intervals
-from openreml_core.profiles import Profiler
+from openreml_core.profiles import Profiler, bound_of
 from openreml_core.reml import Estimates
 from openreml_core.simulation import OnProgress, roots_of_ratio
 
@@ -54,7 +54,9 @@ def profile_table(
         found += own
         profiler.done += 1
     words = [*profiler.words(taken), *notes, *found, *_ends(taken, bounds)]
-    return _table(estimates, taken, bounds, "profile", level, words)
+    table = _table(estimates, taken, bounds, "profile", level, words)
+    table.attrs["zeta"] = {q.name: zetas.get(q.name, bound_of(level)) for q in taken}
+    return table
 
 
 def wald_table(

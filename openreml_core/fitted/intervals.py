@@ -308,8 +308,8 @@ class Intervals(FittedModel):
         bound_of(level)
         if method == "profile":
             at_hand(self)
-            drawn = self._drawn(n_boot, seed) if calibrate else None
-            return profile_table(self.estimates, level, parameters, likelihood, on_progress, drawn, executor)
+            responses = self._drawn(n_boot, seed) if calibrate else None
+            return profile_table(self.estimates, level, parameters, likelihood, on_progress, responses, executor)
         if method == "wald":
             return wald_table(self.estimates, self._natural, level, parameters, ddf)
         if method == "bootstrap":

@@ -182,8 +182,8 @@ def mirrored(kind: str, estimate: float, quantile: float) -> float:
 
     Examples
     --------
-    >>> mirrored("standard deviation", 2.0, 1.0), round(mirrored("correlation", 0.5, 0.8), 6)
-    (4.0, 0.0)
+    >>> mirrored("standard deviation", 2.0, 1.0), round(mirrored("correlation", 0.5, 0.2), 6)
+    (4.0, 0.714286)
     """
     with np.errstate(divide="ignore"):
         if kind == CORRELATION:
