@@ -73,6 +73,7 @@ class Intervals(FittedModel):
         Returns
         -------
         MixedModelFit
+            With the same options, but for starting values; it can be changed and refitted in turn.
 
         Examples
         --------
