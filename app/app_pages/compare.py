@@ -46,7 +46,6 @@ def table(chosen: list[FittedModel], compared: pd.DataFrame) -> None:
     frame = pd.DataFrame(
         {
             "Fit": numbers,
-            "Model": compared["model"],
             "Parameters": compared["n_parameters"],
             "AIC": compared["AIC"],
             "BIC": compared["BIC"],
@@ -54,6 +53,7 @@ def table(chosen: list[FittedModel], compared: pd.DataFrame) -> None:
             "LRT": compared["LRT"],
             "df": compared["df"],
             "p": [p_value(p) for p in compared["p_value"]],
+            "Model": compared["model"],  # the widest comes last: the numbers stay in sight
         }
     )
     six = {name: st.column_config.NumberColumn(format="%.6g") for name in ("AIC", "BIC", "Log-likelihood")}

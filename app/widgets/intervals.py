@@ -19,6 +19,7 @@ METHOD_HELP = (
     "whole plots take Wald with Kenward-Roger or a studentised bootstrap for fixed effects, and the REML profile for variances."
 )
 OF = {"random": "variances", "fixed": "fixed effects"}
+CURVES = {"zeta": "zeta", "density": "density"}
 LIKELIHOODS = {"ml": "ML", "reml": "REML"}
 KINDS = {"percentile": "percentile", "basic": "basic", "studentized": "studentised", "bca": "BCa"}
 #: Replicates by which profiles of fixed effects are calibrated.
@@ -113,13 +114,18 @@ def _profile(shown: FittedModel, of: str, level: float) -> None:
     if table is None:
         return
     st.caption(
-        f"{100 * level:g} % intervals by profile likelihood ({likelihood.upper()}): where the curve leaves the band."
+        f"{100 * level:g} % intervals by profile likelihood ({likelihood.upper()}): where zeta leaves the band."
         + (f" The band is calibrated by {CALIBRATION:,} data sets simulated from the model." if calibrate else "")
         + (" The estimate is the fit's, by REML." if likelihood == "ml" and fit.method == "reml" else ""),
         help="zeta is the signed root of what the deviance loses when the parameter is held at a value. A straight curve: "
         "the likelihood is symmetric and Wald's interval will do. A bent one: it is not, and this interval is the better.",
     )
-    parts.figure(figures.profile_curves(profile.table, table, level=level), "profile_curves", "profiles")
+    st.segmented_control(
+        "Figure", list(CURVES), format_func=CURVES.__getitem__, key=seed("profile_what", "zeta"),
+        help="The density is what the profile makes of the bell curve: narrow where the data are sure, skew where zeta is bent.",
+    )  # fmt: skip
+    what = value("profile_what") or "zeta"
+    parts.figure(figures.profile_curves(profile.table, table, level=level, what=what), "profile_curves", "profiles")
     skipped = ("Profiles of the", "Variance parameters:", "Fixed effects:")  # said above
     lost = [n for n in table.attrs["notes"] if "could not be fitted" in n]
     _table(table, "profile", [n for n in profile.notes if not n.startswith(skipped)] + lost)
