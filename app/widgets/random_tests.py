@@ -32,14 +32,14 @@ def draw(shown: FittedModel) -> None:
     frame = pd.DataFrame(
         {
             "Left out": ["nothing", *table["term"].iloc[1:]],
-            "Parameters": table["n_parameters"],
-            "Log-likelihood": table["loglik"],
-            "AIC": table["AIC"],
             "LRT": table["LRT"],
             "df": table["df"],
             "p (plain)": table["p_value"],
             "p (boundary)": table["p_boundary"],
             "Distribution (boundary)": table["mixture"],
+            "Parameters": table["n_parameters"],
+            "Log-likelihood": table["loglik"],
+            "AIC": table["AIC"],
         }
     )
     six = st.column_config.NumberColumn(format="%.6g")
