@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -111,7 +110,7 @@ def table(
     p: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """A table and its download; numbers with four significant digits, p-values in the columns of ``p`` as they are read."""
-    whole = frame.assign(**{c: np.asarray(values, dtype=float) for c, values in (p or {}).items()})
+    whole = frame.assign(**{c: pd.Series(values).astype(float).tolist() for c, values in (p or {}).items()})
     frame = frame.assign(**{c: [p_value(v) for v in whole[c]] for c in p or {}})
     numbers = {
         str(c): st.column_config.NumberColumn(format="%.4g")
