@@ -10,7 +10,6 @@ from app.session import FittedModel, Study, seed, study
 from app.widgets import parts
 from app.widgets.answers import answer
 from openreml_core import figures
-from openreml_core.report.words import p_value
 
 HELP = (
     "AIC and BIC weigh how well a model fits against the number of its parameters: smaller is better, and differences below "
@@ -46,18 +45,18 @@ def table(chosen: list[FittedModel], compared: pd.DataFrame) -> None:
     frame = pd.DataFrame(
         {
             "Fit": numbers,
-            "Model": compared["model"],
             "Parameters": compared["n_parameters"],
             "AIC": compared["AIC"],
             "BIC": compared["BIC"],
             "Log-likelihood": compared["loglik"],
             "LRT": compared["LRT"],
             "df": compared["df"],
-            "p": [p_value(p) for p in compared["p_value"]],
+            "p": compared["p_value"],
+            "Model": compared["model"],  # the widest comes last: the numbers stay in sight
         }
     )
     six = {name: st.column_config.NumberColumn(format="%.6g") for name in ("AIC", "BIC", "Log-likelihood")}
-    parts.table(frame, "compared", "compared-fits", columns=six)
+    parts.table(frame, "compared", "compared-fits", columns=six, p={"p": compared["p_value"]})
     for note in notes[1:]:
         st.caption(parts.said(note))
     parts.figure(figures.criteria(compared, [f"Fit {n}" for n in numbers]), "criteria", "aic-bic")

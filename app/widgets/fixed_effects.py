@@ -13,7 +13,6 @@ from app.session import FittedModel, Study, seed, value
 from app.widgets import freedom, parts
 from app.widgets.answers import answer, missing, tried
 from openreml_core import figures
-from openreml_core.report.words import p_value
 
 TYPES = {1: "Type I", 2: "Type II", 3: "Type III"}
 TYPE_WORDS = {
@@ -74,12 +73,12 @@ def coefficients(shown: FittedModel, table: pd.DataFrame) -> None:
             "Standard error": table["std_error"].to_numpy(),
             "df": table["df"].to_numpy(),
             "t": table["t"].to_numpy(),
-            "p": [p_value(p) for p in table["p_value"]],
+            "p": table["p_value"].to_numpy(),
             "From": table["lower"].to_numpy(),
             "To": table["upper"].to_numpy(),
         }
     )
-    parts.table(frame, "coefficients", "fixed-effects", height=420, columns={"df": DF})
+    parts.table(frame, "coefficients", "fixed-effects", height=420, columns={"df": DF}, p={"p": table["p_value"]})
     if fit.aliased:
         st.caption("Left out, because other fixed effects determine them: " + ", ".join(fit.aliased))
     if len(table) > 1:
@@ -110,14 +109,14 @@ def anova(shown: FittedModel, found: dict[Any, Any]) -> None:
             "Numerator df": table["num_df"],
             "Denominator df": table["den_df"],
             "F": table["F"],
-            "p": [p_value(p) for p in table["p_value"]],
+            "p": table["p_value"].to_numpy(),
             "Sum of squares": table["sum_sq"],
             "Mean square": table["mean_sq"],
         }
     )
     squares = "F times the residual variance, as lmerTest prints it."
     parts.table(
-        frame, "anova", f"anova-type-{kind}", height=420,
+        frame, "anova", f"anova-type-{kind}", height=420, p={"p": table["p_value"]},
         columns={
             "Denominator df": st.column_config.NumberColumn(format="%.2f"),
             "Sum of squares": st.column_config.NumberColumn(format="%.4g", help=squares),

@@ -7,19 +7,23 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app.session import FittedModel, seed, value
-from app.widgets import parts
+from app.session import FittedModel, seed, study, value
+from app.widgets import freedom, parts
 from app.widgets.answers import answer
 from openreml_core import figures
 
 METHODS = {"wald": "Wald", "profile": "Profile likelihood", "bootstrap": "Bootstrap"}
 METHOD_HELP = (
     "Wald: estimate and standard error, at once, rough for variances. Profile: the values that a likelihood-ratio test keeps, "
-    "the others estimated anew at each. Bootstrap: the spread of estimates from data simulated from the model."
+    "the others estimated anew at each. Bootstrap: the spread of estimates from data simulated from the model. In few blocks or "
+    "whole plots take Wald with Kenward-Roger or a studentised bootstrap for fixed effects, and the REML profile for variances."
 )
 OF = {"random": "variances", "fixed": "fixed effects"}
+CURVES = {"zeta": "zeta", "density": "density"}
 LIKELIHOODS = {"ml": "ML", "reml": "REML"}
-KINDS = {"percentile": "percentile", "basic": "basic", "bca": "BCa"}
+KINDS = {"percentile": "percentile", "basic": "basic", "studentized": "studentised", "bca": "BCa"}
+#: Replicates by which profiles of fixed effects are calibrated.
+CALIBRATION = 1000
 LEVELS = (0.9, 0.95, 0.99)
 INFINITE = (float("inf"), float("-inf"))
 
@@ -44,16 +48,20 @@ def draw(shown: FittedModel) -> None:
 
 def _wald(shown: FittedModel, of: str, level: float) -> None:
     fit = shown.fit
+    ddf = study().ddf if of == "fixed" else "satterthwaite"
     table = answer(
-        shown.answers, "wald", level, work=lambda job: fit.confint("wald", level, ddf="satterthwaite"),
-        what="Wald intervals",
+        shown.answers, "wald", level, ddf, work=lambda job: fit.confint("wald", level, ddf=ddf), what="Wald intervals",
     )  # fmt: skip
     if table is not None:
         words = {
             "random": f"{100 * level:g} % Wald intervals: standard deviations on the log scale, correlations by Fisher's z.",
-            "fixed": f"{100 * level:g} % Wald intervals: t with Satterthwaite degrees of freedom.",
+            "fixed": f"{100 * level:g} % Wald intervals: t with {freedom.DDF[ddf]} degrees of freedom.",
         }
-        st.caption(words[of], help="Quick and good for fixed effects; rough for variances of few levels.")
+        st.caption(
+            words[of],
+            help="Quick, and good for fixed effects by t; rough for variances of few levels. The degrees of freedom are chosen "
+            "with the fixed effects above.",
+        )
         _table(_part(table, of), "wald", [n for n in table.attrs["notes"] if n.startswith("No standard error")])
 
 
@@ -79,6 +87,11 @@ def _profile(shown: FittedModel, of: str, level: float) -> None:
             "fixed effects.",
         )  # fmt: skip
         likelihood = value("profile_likelihood") or "ml"
+    calibrate = of == "fixed" and right.checkbox(
+        "For few blocks", key=seed("profile_calibrate", False),
+        help=f"Profiles of fixed effects are too narrow in few blocks or whole plots. This takes their bounds from "
+        f"{CALIBRATION:,} data sets simulated from the model instead of the normal distribution.",
+    )  # fmt: skip
     if not picked:
         st.caption("Choose a parameter.")
         return
@@ -91,21 +104,31 @@ def _profile(shown: FittedModel, of: str, level: float) -> None:
     if profile is None:
         return
     table = answer(
-        shown.answers, "profile_interval", taken, likelihood, level,
-        work=lambda job: fit.confint("profile", level, list(taken), likelihood=likelihood, on_progress=job.report),
+        shown.answers, "profile_interval", taken, likelihood, level, calibrate,
+        work=lambda job: fit.confint(
+            "profile", level, list(taken), likelihood=likelihood, calibrate=calibrate, n_boot=CALIBRATION, seed=1,
+            on_progress=job.report,
+        ),
         what="Intervals",
     )  # fmt: skip
     if table is None:
         return
     st.caption(
-        f"{100 * level:g} % intervals by profile likelihood ({likelihood.upper()}): where the curve leaves the band."
+        f"{100 * level:g} % intervals by profile likelihood ({likelihood.upper()}): where zeta leaves the band."
+        + (f" The band is calibrated by {CALIBRATION:,} data sets simulated from the model." if calibrate else "")
         + (" The estimate is the fit's, by REML." if likelihood == "ml" and fit.method == "reml" else ""),
         help="zeta is the signed root of what the deviance loses when the parameter is held at a value. A straight curve: "
         "the likelihood is symmetric and Wald's interval will do. A bent one: it is not, and this interval is the better.",
     )
-    parts.figure(figures.profile_curves(profile.table, table, level=level), "profile_curves", "profiles")
-    skipped = ("Profiles of the", "Variance parameters:", "Fixed effects:")
-    _table(table, "profile", [n for n in profile.notes if not n.startswith(skipped)])
+    st.segmented_control(
+        "Figure", list(CURVES), format_func=CURVES.__getitem__, key=seed("profile_what", "zeta"),
+        help="The density is what the profile makes of the bell curve: narrow where the data are sure, skew where zeta is bent.",
+    )  # fmt: skip
+    what = value("profile_what") or "zeta"
+    parts.figure(figures.profile_curves(profile.table, table, level=level, what=what), "profile_curves", "profiles")
+    skipped = ("Profiles of the", "Variance parameters:", "Fixed effects:")  # said above
+    lost = [n for n in table.attrs["notes"] if "could not be fitted" in n]
+    _table(table, "profile", [n for n in profile.notes if not n.startswith(skipped)] + lost)
 
 
 def _bootstrap(shown: FittedModel, of: str, level: float) -> None:
@@ -120,7 +143,8 @@ def _bootstrap(shown: FittedModel, of: str, level: float) -> None:
     )
     kind = right.selectbox(
         "Kind", list(KINDS), format_func=KINDS.__getitem__, key=seed("bootstrap_kind", "percentile"),
-        help="Percentile: quantiles of the replicates. Basic: mirrored about the estimate. BCa: corrected for bias and skewness.",
+        help="Percentile: quantiles of the replicates. Basic: mirrored about the estimate. Studentised: quantiles of the "
+        "replicates' t, the one to take for fixed effects of few blocks. BCa: corrected for bias and skewness.",
     )  # fmt: skip
     drawn = answer(
         shown.answers, "bootstrap", int(count), int(start),

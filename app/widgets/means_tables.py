@@ -14,7 +14,7 @@ from app.widgets import freedom, parts
 from app.widgets.answers import answer
 from app.widgets.means_choice import ADJUST, CONTROL, OVERALL, Choice, words
 from openreml_core import figures
-from openreml_core.report.words import number, p_value
+from openreml_core.report.words import number
 
 #: Means up to which all pairs are compared without being asked for.
 MOST_AT_ONCE = 60
@@ -182,9 +182,10 @@ def _differences(shown: FittedModel, choice: Choice, means: Any, compared: Compa
     frame = pairs[list(pairs.columns[: list(pairs.columns).index("contrast")])].copy()
     frame["Comparison"], frame["Difference"] = pairs["contrast"], pairs["estimate"]
     frame["SE"], frame["df"], frame["t"] = pairs["std_error"], pairs["df"], pairs["t"]
-    frame["p"] = [p_value(p) for p in pairs["p_value"]]
+    frame["p"] = pairs["p_value"]
     frame["From"], frame["To"] = pairs["lower"], pairs["upper"]
-    parts.table(frame, "pairs", "differences", height=460, columns={"df": st.column_config.NumberColumn(format="%.1f")})
+    df = st.column_config.NumberColumn(format="%.1f", help=freedom.HELP)
+    parts.table(frame, "pairs", "differences", height=460, columns={"df": df}, p={"p": pairs["p_value"]})
     sed = means.sed
     parts.download(sed.rename_axis("mean").reset_index(), "sed_csv", "sed", "Download SED matrix")
 

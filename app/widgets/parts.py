@@ -12,6 +12,7 @@ import streamlit as st
 
 from app.session import FittedModel, Specification, Study, value
 from openreml_core import figures
+from openreml_core.report.words import p_value
 
 PAGES = {
     name: f"app_pages/{name}.py"
@@ -105,9 +106,12 @@ def emblem(fig: go.Figure, key: str) -> None:
 
 
 def table(
-    frame: pd.DataFrame, key: str, name: str, *, columns: Mapping[str, Any] | None = None, height: int | str = "content"
-) -> None:
-    """A table and its download; numbers with four significant digits."""
+    frame: pd.DataFrame, key: str, name: str, *, columns: Mapping[str, Any] | None = None, height: int | str = "content",
+    p: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """A table and its download; numbers with four significant digits, p-values in the columns of ``p`` as they are read."""
+    whole = frame.assign(**{c: pd.Series(values).astype(float).tolist() for c, values in (p or {}).items()})
+    frame = frame.assign(**{c: [p_value(v) for v in whole[c]] for c in p or {}})
     numbers = {
         str(c): st.column_config.NumberColumn(format="%.4g")
         for c in frame.columns
@@ -122,7 +126,7 @@ def table(
         column_config={**numbers, **(columns or {})},
         placeholder="",
     )
-    download(frame, f"{key}_csv", name)
+    download(whole, f"{key}_csv", name)
 
 
 def download(frame: pd.DataFrame, key: str, name: str, label: str = "Download CSV") -> None:

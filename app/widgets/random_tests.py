@@ -8,7 +8,6 @@ import streamlit as st
 from app.session import FittedModel
 from app.widgets import parts
 from app.widgets.answers import answer
-from openreml_core.report.words import p_value
 
 HELP = (
     "The model is fitted again without the term. LRT is twice the log-likelihood that is lost; a large one says that the "
@@ -33,16 +32,19 @@ def draw(shown: FittedModel) -> None:
     frame = pd.DataFrame(
         {
             "Left out": ["nothing", *table["term"].iloc[1:]],
+            "LRT": table["LRT"],
+            "df": table["df"],
+            "p (plain)": table["p_value"],
+            "p (boundary)": table["p_boundary"],
+            "Distribution (boundary)": table["mixture"],
             "Parameters": table["n_parameters"],
             "Log-likelihood": table["loglik"],
             "AIC": table["AIC"],
-            "LRT": table["LRT"],
-            "df": table["df"],
-            "p (plain)": [p_value(p) for p in table["p_value"]],
-            "p (boundary)": [p_value(p) for p in table["p_boundary"]],
-            "Distribution (boundary)": table["mixture"],
         }
     )
     six = st.column_config.NumberColumn(format="%.6g")
-    parts.table(frame, "random_tests", "random-anova", columns={"Log-likelihood": six, "AIC": six})
+    parts.table(
+        frame, "random_tests", "random-anova", columns={"Log-likelihood": six, "AIC": six},
+        p={"p (plain)": table["p_value"], "p (boundary)": table["p_boundary"]},
+    )  # fmt: skip
     parts.notes(table.attrs["notes"][2:])

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from openreml_core.errors import DataError, did_you_mean
 from openreml_core.figures import theme
 from openreml_core.figures.coefficients import forest
+from openreml_core.figures.comparison import criteria
 from openreml_core.figures.components import variance_shares
 from openreml_core.figures.correlogram import correlogram
 from openreml_core.figures.distribution import histogram
@@ -25,7 +26,7 @@ from openreml_core.figures.pairs import pairs_plot
 from openreml_core.figures.plan import design_map
 from openreml_core.figures.quantiles import qq, qq_simulated
 from openreml_core.figures.scatter import observed_fitted, residuals_fitted, scale_location
-from openreml_core.figures.uncertainty import profile_curves
+from openreml_core.figures.uncertainty import bootstrap_histograms, profile_curves
 from openreml_core.figures.variogram import variogram, variogram_surface
 
 
@@ -155,10 +156,26 @@ class PlotAccessor:
         pairs = self._fit.means(spec, by, **options).pairs(adjust)
         return pairs_plot(pairs, level=options.get("level", 0.95), what=f"Difference in {self._fit.response_name}")
 
-    def profile(self, parameters: Any = None, *, level: float = 0.95, **options: Any) -> go.Figure:
-        """Profile curves with their intervals; further options go to ``fit.profile``."""
+    def profile(self, parameters: Any = None, *, level: float = 0.95, what: str = "zeta", **options: Any) -> go.Figure:
+        """Profile curves (``what="density"``: the densities they stand for) with their intervals.
+
+        Further options go to ``fit.profile``. A straight zeta is a symmetric likelihood: Wald's interval would do.
+        """
         profile = self._fit.profile(parameters, **options)
-        return profile_curves(profile.table, profile.confint(level), level=level)
+        return profile_curves(profile.table, profile.confint(level), level=level, what=what)
+
+    def bootstrap(
+        self, n_boot: int = 1000, seed: Any = None, *, level: float = 0.95, kind: str = "percentile", **options: Any
+    ) -> go.Figure:
+        """Histograms of the parametric bootstrap with its intervals; further options go to ``fit.bootstrap``."""
+        drawn = self._fit.bootstrap(n_boot, seed, **options)
+        return bootstrap_histograms(drawn.replicates, drawn.confint(level, kind))
+
+    def compare(self, *others: Any, labels: Sequence[str] | None = None, refit: bool = True) -> go.Figure:
+        """AIC and BIC of this fit and others, each less the smallest; labels in the order of the fits."""
+        table = self._fit.compare(*others, refit=refit)
+        own = None if labels is None else [labels[i] for i in table.attrs["order"]]
+        return criteria(table, own)
 
     def observed(self) -> go.Figure:
         """Observations against fitted values."""

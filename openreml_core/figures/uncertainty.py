@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+from scipy.interpolate import make_interp_spline
 
 from openreml_core.figures import theme
 from openreml_core.figures.distribution import bins
@@ -21,47 +22,106 @@ MOST_PANELS = 12
 PANEL, GAP = 170, 66
 
 
-def profile_curves(table: pd.DataFrame, intervals: pd.DataFrame | None = None, *, level: float = 0.95) -> go.Figure:
-    """Draw zeta against each parameter, with the interval where it crosses the bounds.
+def profile_curves(
+    table: pd.DataFrame, intervals: pd.DataFrame | None = None, *, level: float = 0.95, what: str = "zeta"
+) -> go.Figure:
+    """Draw zeta against each parameter, or the density that it stands for, with the interval.
 
     Parameters
     ----------
     table : DataFrame
         parameter, group, kind, value, zeta: the points of every curve, as ``fit.profile().table``.
     intervals : DataFrame, optional
-        Indexed by parameter: estimate, lower, upper.
+        Indexed by parameter: estimate, lower, upper; ``attrs["zeta"]`` if a bound is not the normal's.
     level : float
         Of the intervals.
+    what : {"zeta", "density"}
+        See :func:`profile_density`.
     """
+    if what not in ("zeta", "density"):
+        raise ValueError(f"what={what!r} is neither 'zeta' nor 'density'.")
     names = list(dict.fromkeys(table["parameter"])) if len(table) else []
     if not names:
         return theme.message("No profile has been computed.")
     shown = names[:MOST_PANELS]
     fig, place = _panels(table.drop_duplicates("parameter").set_index("parameter").loc[shown])
-    bound = NormalDist().inv_cdf(0.5 + level / 2)
+    normal = NormalDist().inv_cdf(0.5 + level / 2)
+    bounds = {} if intervals is None else intervals.attrs.get("zeta", {})
     for name in shown:
         part, at = table[table["parameter"] == name], place[name]
         colour = theme.FIXED if part["kind"].iloc[0] == "fixed effect" else theme.RANDOM
         x, zeta = part["value"].to_numpy(float), part["zeta"].to_numpy(float)
-        scale = float(np.abs(x).max())
-        fig.add_trace(
-            go.Scatter(
-                x=x, y=zeta, mode="lines+markers", line=dict(color=colour, width=2, shape="spline", smoothing=0.6),
-                marker=dict(color=colour, size=4), hoverinfo="text", showlegend=False,
-                hovertext=[lines(f"<b>{plain(name)}</b> {number(v, scale=scale)}", f"zeta {number(z, digits=3, scale=1)}")
-                           for v, z in zip(x, zeta, strict=True)],
-            ),
-            **at,
-        )  # fmt: skip
+        fig.add_trace(_zeta(name, x, zeta, colour) if what == "zeta" else _density(name, x, zeta, colour), **at)
         # Shapes after the curve: none are drawn on a panel that is still empty.
-        fig.add_hrect(y0=-bound, y1=bound, fillcolor=theme.GRID, line_width=0, layer="below", **at)
+        if what == "zeta":
+            bound = bounds.get(name, normal)
+            fig.add_hrect(y0=-bound, y1=bound, fillcolor=theme.GRID, line_width=0, layer="below", **at)
         for end in _ends(intervals, name):
             fig.add_vline(x=end, line=dict(color=theme.INK, width=1, dash="dot"), **at)
-        fig.update_yaxes(zeroline=True, zerolinecolor=theme.FAINT, nticks=5, **at)
+        if what == "zeta":
+            fig.update_yaxes(zeroline=True, zerolinecolor=theme.FAINT, nticks=5, **at)
+        else:
+            fig.update_yaxes(rangemode="tozero", nticks=4, **at)
     first = [at for at in place.values() if at["col"] == 1]
     for at in first:
-        fig.update_yaxes(title_text="zeta", **at)
+        fig.update_yaxes(title_text="zeta" if what == "zeta" else "Density", **at)
     return _left_out(fig, names)
+
+
+def profile_density(value: np.ndarray, zeta: np.ndarray, points: int = 201) -> tuple[np.ndarray, np.ndarray]:
+    """The density of a parameter that its profile stands for, zeta taken for standard normal.
+
+        p(psi) = phi(zeta(psi)) d zeta / d psi
+
+    as lme4's ``densityplot`` of a profile has it (Bates, Maechler, Bolker and Walker 2015, J. Stat. Softw. 67(1)). It is what a
+    straight profile makes a normal density of; where a variance may be zero, what zeta leaves below is missing from its integral.
+
+    Parameters
+    ----------
+    value, zeta : array of shape (m,)
+        The points of a profile; those where zeta does not rise are left out.
+    points : int
+
+    Returns
+    -------
+    value, density : array of shape (points,)
+
+    Examples
+    --------
+    >>> x = np.linspace(4.0, 16.0, 13)
+    >>> at, p = profile_density(x, (x - 10) / 2, points=3)
+    >>> at.tolist(), p.round(6).tolist()
+    ([4.0, 10.0, 16.0], [0.002216, 0.199471, 0.002216])
+    """
+    rising = np.concatenate([[True], np.diff(np.maximum.accumulate(zeta)) > 1e-9])
+    x, z = value[rising], zeta[rising]
+    if len(x) < 2 or not (np.diff(x) > 0).all():
+        return np.zeros(0), np.zeros(0)
+    curve = make_interp_spline(x, z, k=min(3, len(x) - 1))
+    at = np.linspace(x[0], x[-1], points)
+    slope = np.clip(curve(at, nu=1), 0.0, None)
+    return at, np.exp(-0.5 * curve(at) ** 2) / np.sqrt(2 * np.pi) * slope
+
+
+def _zeta(name: str, x: np.ndarray, zeta: np.ndarray, colour: str) -> go.Scatter:
+    scale = float(np.abs(x).max())
+    return go.Scatter(
+        x=x, y=zeta, mode="lines+markers", line=dict(color=colour, width=2, shape="spline", smoothing=0.6),
+        marker=dict(color=colour, size=4), hoverinfo="text", showlegend=False,
+        hovertext=[lines(f"<b>{plain(name)}</b> {number(v, scale=scale)}", f"zeta {number(z, digits=3, scale=1)}")
+                   for v, z in zip(x, zeta, strict=True)],
+    )  # fmt: skip
+
+
+def _density(name: str, x: np.ndarray, zeta: np.ndarray, colour: str) -> go.Scatter:
+    at, density = profile_density(x, zeta)
+    scale = float(np.abs(x).max())
+    return go.Scatter(
+        x=at, y=density, mode="lines", line=dict(color=colour, width=2), fill="tozeroy", fillcolor=theme.tint(colour, 0.2),
+        hoverinfo="text", showlegend=False,
+        hovertext=[lines(f"<b>{plain(name)}</b> {number(v, scale=scale)}", f"density {number(p, digits=3)}")
+                   for v, p in zip(at, density, strict=True)],
+    )  # fmt: skip
 
 
 def bootstrap_histograms(replicates: pd.DataFrame, intervals: pd.DataFrame) -> go.Figure:
@@ -148,7 +208,7 @@ def _panels(known: pd.DataFrame) -> tuple[go.Figure, dict[str, dict[str, int]]]:
     theme.apply(fig, height=height)
     fig.update_annotations(font_size=12)
     fig.update_layout(margin_t=46)
-    fig.update_xaxes(nticks=6, showgrid=False)
+    fig.update_xaxes(nticks=6 if across < 3 else 5, showgrid=False, tickangle=0)
     return fig, {name: dict(row=i // across + 1, col=i % across + 1) for i, name in enumerate(names)}
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
+from openreml_core.errors import ModelError
 from openreml_core.inference import DDF, NaturalEstimates, Quantity, chosen, quantities, wald_intervals
-from openreml_core.profiles import Profiler
+from openreml_core.profiles import Profiler, bound_of
 from openreml_core.reml import Estimates
+from openreml_core.simulation import OnProgress, roots_of_ratio
 
 
 def profile_table(
@@ -17,18 +21,42 @@ def profile_table(
     level: float,
     parameters: object,
     likelihood: str,
-    on_progress: Callable[[int, int], object] | None = None,
+    on_progress: OnProgress | None = None,
+    drawn: Tensor | None = None,
+    executor: Any = None,
 ) -> pd.DataFrame:
-    """Intervals by profile likelihood, their bounds searched for on the profile itself."""
+    """Intervals by profile likelihood, their bounds searched for on the profile itself.
+
+    With responses (n, B) drawn from the fit, the bounds of fixed effects' zeta are what it reaches in them.
+    """
     profiler = Profiler(estimates, likelihood, on_progress)
     taken, notes = profiler.chosen(parameters)
+    zetas = dict[str, float]()
+    fixed = [q for q in taken if q.is_fixed]
+    if drawn is not None:
+        if not fixed:
+            raise ModelError(
+                "Only profiles of fixed effects can be calibrated.",
+                hint="For variances of few levels choose likelihood='reml'.",
+            )
+        roots = roots_of_ratio(
+            profiler.estimates("ml"), drawn, estimates.at.beta, [q.place for q in fixed], executor, on_progress
+        )
+        for q in fixed:
+            zetas[q.name] = float(np.quantile(roots[q.place], level))
+        notes.append(f"Fixed effects: zeta held against its size in {drawn.shape[1]} responses drawn from the model.")
+        lost = drawn.shape[1] - min(len(r) for r in roots.values())
+        if lost:
+            notes.append(f"{lost} of these could not be fitted and are left out.")
     bounds, found = np.empty((len(taken), 2)), list[str]()
     for i, q in enumerate(taken):
-        bounds[i, 0], bounds[i, 1], _, own = profiler.interval(q, level)
+        bounds[i, 0], bounds[i, 1], _, own = profiler.interval(q, level, zetas.get(q.name))
         found += own
         profiler.done += 1
     words = [*profiler.words(taken), *notes, *found, *_ends(taken, bounds)]
-    return _table(estimates, taken, bounds, "profile", level, words)
+    table = _table(estimates, taken, bounds, "profile", level, words)
+    table.attrs["zeta"] = {q.name: zetas.get(q.name, bound_of(level)) for q in taken}
+    return table
 
 
 def wald_table(

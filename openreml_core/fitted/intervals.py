@@ -73,6 +73,7 @@ class Intervals(FittedModel):
         Returns
         -------
         MixedModelFit
+            With the same options, but for starting values; it can be changed and refitted in turn.
 
         Examples
         --------
@@ -241,10 +242,14 @@ class Intervals(FittedModel):
         ((200, 6), 0)
         """
         at_hand(self)
-        count = checked_count("n_boot", n_boot, least=2)
         taken = chosen(quantities(self._model), parameters)
-        y = draw_responses(self._model, self.estimates.at, count, generator(seed))
-        return Bootstrap(self.estimates, self._natural, taken, refit_all(self.estimates, y, executor, on_progress))
+        refits = refit_all(self.estimates, self._drawn(n_boot, seed), executor, on_progress)
+        return Bootstrap(self.estimates, self._natural, taken, refits)
+
+    def _drawn(self, n_boot: int, seed: int | np.random.Generator | None) -> torch.Tensor:
+        """Responses (n, n_boot) drawn from the fit, the offset taken off."""
+        count = checked_count("n_boot", n_boot, least=2)
+        return draw_responses(self._model, self.estimates.at, count, generator(seed))
 
     def confint(
         self,
@@ -257,6 +262,7 @@ class Intervals(FittedModel):
         n_boot: int = 1000,
         seed: int | np.random.Generator | None = None,
         kind: str = "percentile",
+        calibrate: bool = False,
         executor: Any = None,
         on_progress: OnProgress | None = None,
     ) -> pd.DataFrame:
@@ -278,11 +284,15 @@ class Intervals(FittedModel):
         ddf : {"normal", "satterthwaite", "kenward-roger", "residual"}
             Of Wald intervals of the fixed effects.
         n_boot, seed, executor
-            Of the bootstrap: as for :meth:`bootstrap`.
+            Of the bootstrap and of calibrated profiles: as for :meth:`bootstrap`.
         on_progress : callable, optional
             As for :meth:`bootstrap`, of a profile for :meth:`profile`.
-        kind : {"percentile", "basic", "bca"}
-            Of bootstrap intervals.
+        kind : {"percentile", "basic", "studentized", "bca"}
+            Of bootstrap intervals. ``"studentized"`` resamples the t of fixed effects, and the ratio of a standard deviation to
+            its estimate: to be preferred in few blocks or whole plots.
+        calibrate : bool
+            Whether zeta of fixed effects is held against what it reaches in ``n_boot`` responses drawn from the fit instead of
+            the normal distribution, which is too narrow in few blocks or whole plots.
 
         Returns
         -------
@@ -299,7 +309,8 @@ class Intervals(FittedModel):
         bound_of(level)
         if method == "profile":
             at_hand(self)
-            return profile_table(self.estimates, level, parameters, likelihood, on_progress)
+            responses = self._drawn(n_boot, seed) if calibrate else None
+            return profile_table(self.estimates, level, parameters, likelihood, on_progress, responses, executor)
         if method == "wald":
             return wald_table(self.estimates, self._natural, level, parameters, ddf)
         if method == "bootstrap":

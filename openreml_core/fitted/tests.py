@@ -10,7 +10,7 @@ import pandas as pd
 from openreml_core.fitted.base import FittedModel
 from openreml_core.fitted.means import Means
 from openreml_core.inference.grid import ReferenceGrid
-from openreml_core.inference.mean_requests import marginal_means, marginal_slopes
+from openreml_core.inference.mean_requests import Asked, marginal_means, marginal_slopes
 from openreml_core.inference.variance_analysis import anova_table
 
 
@@ -118,19 +118,8 @@ class FixedEffectTests(FittedModel):
         Searle, Speed and Milliken (1980), The American Statistician 34, 216-221. McLean, Sanders and Stroup (1991), The American
         Statistician 45, 54-64, on inference spaces.
         """
-        return Means(
-            marginal_means(
-                self.estimates,
-                self.design,
-                spec,
-                by=by,
-                at=at,
-                ddf=ddf,
-                weights=weights,
-                level=level,
-                random=random,
-            )
-        )
+        asked = Asked(spec, by, at, ddf, weights, level)
+        return Means(marginal_means(self.estimates, self.design, asked, random))
 
     def trends(
         self,
@@ -156,8 +145,5 @@ class FixedEffectTests(FittedModel):
         -------
         Means
         """
-        return Means(
-            marginal_slopes(
-                self.estimates, self.design, variable, spec, by=by, at=at, ddf=ddf, weights=weights, level=level
-            )
-        )
+        asked = Asked(spec, by, at, ddf, weights, level)
+        return Means(marginal_slopes(self.estimates, self.design, variable, asked))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,22 +47,38 @@ def _parts(text: str) -> list[str]:
     return [part.strip().strip("`") for part in text.replace("*", ":").replace("+", ":").split(":") if part.strip()]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What means or slopes are asked for; the fields are the arguments of ``fit.means`` and ``fit.trends``."""
+
+    spec: str | Sequence[str]
+    by: str | Sequence[str] | None
+    at: Mapping[str, Any] | None
+    ddf: str
+    weights: str
+    level: float
+
+    def names(self, estimates: Estimates) -> tuple[list[str], list[str]]:
+        """The factors of the rows and those within which they are compared; the level and the df's method are looked at.
+
+        Raises
+        ------
+        ModelError
+            A level that is no probability, a method for the degrees of freedom that is not there.
+        """
+        check_level(self.level)
+        approximation(estimates, self.ddf)
+        return names_of(self.spec, self.by)
+
+
 def marginal_means(
     estimates: Estimates,
     design: Design,
-    spec: str | Sequence[str],
-    *,
-    by: str | Sequence[str] | None = None,
-    at: Mapping[str, Any] | None = None,
-    ddf: str = "satterthwaite",
-    weights: str = "equal",
-    level: float = 0.95,
+    asked: Asked,
     random: str | Sequence[str] = (),
 ) -> MarginalMeans:
-    """Means of the response over the reference grid; the options are those of ``fit.means``."""
-    check_level(level)
-    approximation(estimates, ddf)
-    own, within = names_of(spec, by)
+    """Means of the response over the reference grid, as ``fit.means`` has them."""
+    own, within = asked.names(estimates)
     chosen = [random] if isinstance(random, str) else list(random)
     terms = [t.name for t in estimates.engine.model.terms]
     for name in chosen:
@@ -70,10 +87,10 @@ def marginal_means(
                 f"random names *{name}*, which is no random term of this model.",
                 hint=did_you_mean(name, terms).replace("columns", "terms") or "The model has no random terms.",
             )
-    grid = ReferenceGrid(design, at, _random_factors(design, [*own, *within], chosen))
+    grid = ReferenceGrid(design, asked.at, _random_factors(design, [*own, *within], chosen))
     _check(grid, [*own, *within], design)
     cells, code = grid.cells([*own, *within])
-    weight = grid.weights([*own, *within], weights)
+    weight = grid.weights([*own, *within], asked.weights)
     sums = _adder(code, weight, len(cells))
     whole = sums(grid.rows())
     fixed, estimable = Estimability(design, _all_columns(design)).split(whole)
@@ -82,30 +99,22 @@ def marginal_means(
         effects, seen = _random_parts(design, grid, chosen, code, weight, len(cells))
         estimable = estimable & seen
     combinations = Combinations(fixed, sums(grid.offset()[:, None])[:, 0], estimable, effects)
-    answer = MarginalMeans(estimates, cells, combinations, tuple(within), ddf, level)
-    return answer.with_notes(_notes(answer, grid, chosen, weights))
+    answer = MarginalMeans(estimates, cells, combinations, tuple(within), asked.ddf, asked.level)
+    return answer.with_notes(_notes(answer, grid, chosen, asked.weights))
 
 
 def marginal_slopes(
     estimates: Estimates,
     design: Design,
     variable: str,
-    spec: str | Sequence[str] = "1",
-    *,
-    by: str | Sequence[str] | None = None,
-    at: Mapping[str, Any] | None = None,
-    ddf: str = "satterthwaite",
-    weights: str = "equal",
-    level: float = 0.95,
+    asked: Asked,
 ) -> MarginalMeans:
-    """Slopes of the mean along a covariate; the options are those of ``fit.trends``.
+    """Slopes of the mean along a covariate, as ``fit.trends`` has them.
 
     The row's derivative is a difference quotient of order four of the design's own columns, exact for powers up to the fourth.
     """
-    check_level(level)
-    approximation(estimates, ddf)
-    own, within = names_of(spec, by)
-    grid = ReferenceGrid(design, at)
+    own, within = asked.names(estimates)
+    grid = ReferenceGrid(design, asked.at)
     covariates = [axis.name for axis in grid.axes if not axis.is_factor]
     if variable not in covariates:
         raise ModelError(
@@ -114,7 +123,7 @@ def marginal_slopes(
         )
     _check(grid, [*own, *within], design)
     cells, code = grid.cells([*own, *within])
-    sums = _adder(code, grid.weights([*own, *within], weights), len(cells))
+    sums = _adder(code, grid.weights([*own, *within], asked.weights), len(cells))
     frame = grid.frame
     values = design.frame[variable].to_numpy(dtype=float)
     step = STEP * (float(np.ptp(values)) or 1.0)
@@ -125,8 +134,8 @@ def marginal_slopes(
     sloped = sums(np.asarray(slope))
     fixed, estimable = Estimability(design, _all_columns(design)).split(sloped[:, :-1])
     combinations = Combinations(fixed, sloped[:, -1], estimable)
-    answer = MarginalMeans(estimates, cells, combinations, tuple(within), ddf, level)
-    return answer.with_notes(_notes(answer, grid, (), weights, of=f"slope along {variable}"))
+    answer = MarginalMeans(estimates, cells, combinations, tuple(within), asked.ddf, asked.level)
+    return answer.with_notes(_notes(answer, grid, (), asked.weights, of=f"slope along {variable}"))
 
 
 def _adder(code: np.ndarray, weight: np.ndarray, count: int) -> Any:

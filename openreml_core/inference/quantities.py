@@ -18,7 +18,7 @@ from openreml_core.covariance.parameters import is_variance
 from openreml_core.errors import ModelError
 from openreml_core.model import MixedModel
 
-SD, CORRELATION, FIXED = "standard deviation", "correlation", "fixed effect"
+SD, CORRELATION, RANGE, FIXED = "standard deviation", "correlation", "range", "fixed effect"
 
 
 @dataclass(frozen=True)

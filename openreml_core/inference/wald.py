@@ -20,7 +20,7 @@ from scipy import stats
 
 from openreml_core.inference.components import NaturalEstimates
 from openreml_core.inference.contrasts import contrasts
-from openreml_core.inference.quantities import SD, Quantity
+from openreml_core.inference.quantities import RANGE, SD, Quantity
 from openreml_core.reml import Estimates
 
 
@@ -69,7 +69,7 @@ def standard_error(quantity: Quantity, natural: NaturalEstimates) -> float:
 
 
 def _interval(kind: str, value: float, half: float) -> tuple[float, float]:
-    if kind in (SD, "range") and value > 0:
+    if kind in (SD, RANGE) and value > 0:
         with np.errstate(over="ignore"):  # a bound of infinity is none
             return value * np.exp(-half / value), value * np.exp(half / value)
     if kind == "correlation" and abs(value) < 1:

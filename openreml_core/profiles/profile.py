@@ -224,9 +224,19 @@ class Profiler:
         zetas = np.array([-z for z in sides[0].zetas[:0:-1]] + sides[1].zetas)
         return Curve(quantity, likelihood, estimate, down.criterion, values, zetas, *sides)
 
-    def interval(self, quantity: Quantity, level: float) -> tuple[float, float, str, list[str]]:
-        """Lower and upper bound, searched for on the profile itself; the likelihood; notes."""
-        z = bound_of(level)
+    def interval(
+        self, quantity: Quantity, level: float, bound: float | None = None
+    ) -> tuple[float, float, str, list[str]]:
+        """Lower and upper bound, searched for on the profile itself; the likelihood; notes.
+
+        Parameters
+        ----------
+        quantity : Quantity
+        level : float
+        bound : float, optional
+            How far zeta goes; the normal's quantile by default.
+        """
+        z = bound_of(level) if bound is None else bound
         down, up, _, size, likelihood = self.start(quantity)
         bounds, notes = [], []
         for walk in (down, up):

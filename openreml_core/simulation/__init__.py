@@ -6,6 +6,7 @@ from openreml_core.simulation.bootstrap import Bootstrap
 from openreml_core.simulation.draws import checked_count, draw_responses, generator
 from openreml_core.simulation.refits import Recipe, refitted, with_response
 from openreml_core.simulation.replicates import OnProgress, refit_all
+from openreml_core.simulation.roots import roots_of_ratio
 
 __all__ = [
     "Bootstrap",
@@ -16,5 +17,6 @@ __all__ = [
     "generator",
     "refit_all",
     "refitted",
+    "roots_of_ratio",
     "with_response",
 ]

@@ -216,11 +216,11 @@ class BatchEquations:
         g, log_det = _inverse_and_log_det(system)
         sg = sigma[:, None] @ g
         sg = 0.5 * (sg + sg.mT)
-        s0 = self.n_bb - (sg.reshape(b, -1) @ self.products.reshape(-1, m * m)).reshape(b, m, m)
+        s0 = self.n_bb - (sg.reshape(b, -1) @ self.products.reshape(len(self.counts) * k * k, m * m)).reshape(b, m, m)
         g_level, sg_level = (x if x.shape[1] == 1 else x[:, self.of_level] for x in (g, sg))
         w0 = (g_level @ own.inner[..., None])[..., 0]
         u0 = w0 @ sigma
-        s_y = own.border - u0.reshape(b, -1) @ self.n_cb.reshape(-1, m)
+        s_y = own.border - u0.reshape(b, -1) @ self.n_cb.reshape(q * k, m)
         s = self._scaled(self._scaled(s0, factors, transposed=True).mT, factors, transposed=True)
         s.diagonal(dim1=1, dim2=2)[:, : self.random].add_(1.0)
         f, failed = torch.linalg.cholesky_ex(s)
@@ -237,7 +237,7 @@ class BatchEquations:
         criterion = df * (sigma2.log() + LOG_2PI + 1) + self.log_r + log_det @ self.counts + border_det
         criterion = torch.where(bad, math.inf, criterion)
 
-        w_c = w0 - (g_level @ (self.n_cb.reshape(-1, m) @ solution.T).T.reshape(b, q, k, 1))[..., 0]
+        w_c = w0 - (g_level @ (self.n_cb.reshape(q * k, m) @ solution.T).T.reshape(b, q, k, 1))[..., 0]
         w_b = (s_y - (s0 @ solution[..., None])[..., 0])[:, : self.random]
         w = {self.e: w_c} | {u: w_b[:, x].reshape(b, -1, factors[u].shape[1]) for u, x in self.where.items()}
         traces = self._traces(g, s0, self._without_fixed(f, factors) if ml else t, factors)
@@ -268,7 +268,7 @@ class BatchEquations:
     def _traces(self, g: Tensor, s0: Tensor, t: Tensor, factors: list[Tensor]) -> dict[int, Tensor]:
         """Sums of Z'P~Z over the levels, (B, k, k) of every term."""
         b, u, k, m = len(t), len(self.counts), self.k, self.m
-        through = (t.reshape(b, -1) @ self.products.reshape(-1, m * m).T).reshape(b, u, k, k)
+        through = (t.reshape(b, -1) @ self.products.reshape(u * k * k, m * m).T).reshape(b, u, k, k)
         inner = self.counts[:, None, None] * (g @ self.n_class) - g @ through @ g.mT
         out = {self.e: inner.sum(dim=1)}
         for term, where in self.where.items():
@@ -310,7 +310,7 @@ class BatchEquations:
                 h_c[..., where] = h
             else:
                 h_b[:, self.where[u], where] = h.reshape(b, -1, len(rows))
-        n_cb = self.n_cb.reshape(-1, self.m)
+        n_cb = self.n_cb.reshape(self.q * self.k, self.m)
         flat = h_c.reshape(b, -1, model.n_theta)
         g_c = self.n_cc @ h_c
         if self.others:

@@ -4,7 +4,15 @@ With t the estimate and t* its replicates, of level 1 - alpha,
 
     percentile   the alpha/2 and 1 - alpha/2 quantiles of t*
     basic        2 t less those quantiles
+    studentized  t -+ q SE, q the 1 - alpha quantile of |t* - t| / SE*, for fixed effects; for standard deviations and ranges
+                 basic on the log scale, t^2 / q, for correlations on Fisher's, tanh(2 atanh t - atanh q), q the quantiles of t*
     bca          quantiles of t* at Phi(z0 + (z0 + z) / (1 - a (z0 + z))), z = -+z_(1 - alpha/2)
+
+Studentised intervals rest on a quantity whose distribution depends little on the parameters: t of a fixed effect, and the ratio
+t* / t of a standard deviation, the SE of whose logarithm hardly depends on it (Davison and Hinkley 1997, Bootstrap Methods and
+their Application, sections 5.2.1 and 5.2.2). In a balanced design that makes the interval of a fixed effect Student's, however
+few the blocks, where percentiles, being quantiles of the estimates themselves, are as narrow as Wald's with normal quantiles.
+Both tails of t* - t are one, since normal errors e and -e are alike: half the replicates do for the same accuracy.
 
 z0 = Phi^-1(P(t* < t)) corrects for bias; the acceleration a is a sixth of the skewness of the score along the least
 favourable direction d = I^-1 dt / d phi (Efron 1987, JASA 82, 171-185). Scores of variance parameters are quadratic forms,
@@ -29,11 +37,11 @@ from scipy import stats
 from openreml_core.engines import MarginalEngine
 from openreml_core.errors import ModelError
 from openreml_core.inference import NaturalEstimates, Quantity
-from openreml_core.inference.quantities import CORRELATION, SD
+from openreml_core.inference.quantities import CORRELATION, RANGE, SD
 from openreml_core.reml import Estimates
 from openreml_core.simulation.replicates import Refits
 
-KINDS = ("percentile", "basic", "bca")
+KINDS = ("percentile", "basic", "studentized", "bca")
 #: Rows up to which the acceleration, which needs V whole, is computed.
 MOST_ROWS = 4000
 
@@ -73,7 +81,8 @@ class Bootstrap:
         Parameters
         ----------
         level : float
-        kind : {"percentile", "basic", "bca"}
+        kind : {"percentile", "basic", "studentized", "bca"}
+            ``"studentized"`` is the one to take for fixed effects of few blocks or whole plots.
 
         Raises
         ------
@@ -95,12 +104,15 @@ class Bootstrap:
                 notes.append(
                     f"{q.name} is undefined in {len(draws) - len(t)} of the replicates, which are left out for it."
                 )
-            own = "percentile" if kind == "bca" and at_end(q, estimate) else kind
+            own = "percentile" if kind in ("bca", "studentized") and at_end(q, estimate) else kind
             if own != kind:
+                words = "BCa has" if kind == "bca" else "studentised intervals have"
                 notes.append(
-                    f"{q.name} is estimated at the end of its space, where BCa has no meaning: percentiles instead."
+                    f"{q.name} is estimated at the end of its space, where {words} no meaning: percentiles instead."
                 )
             low, high = self._interval(q, estimate, t, level, own) if len(t) else (np.nan, np.nan)
+            if np.isinf(high):
+                notes.append(f"{q.name} is estimated as zero in so many replicates that there is no upper bound.")
             rows.append((q.group, q.kind, estimate, low, high))
         index = pd.Index([q.name for q in self.quantities], name="parameter")
         table = pd.DataFrame(rows, index=index, columns=["group", "kind", "estimate", "lower", "upper"])
@@ -127,10 +139,16 @@ class Bootstrap:
 
     def _interval(self, q: Quantity, estimate: float, t: np.ndarray, level: float, kind: str) -> tuple[float, float]:
         tails = np.array([(1 - level) / 2, (1 + level) / 2])
+        if kind == "studentized" and q.is_fixed:
+            error = float(self.estimates.at.beta_covariance[q.place, q.place].clamp_min(0).sqrt())
+            errors = self.refits.beta_error[:, q.place]
+            return student(estimate, error, t, errors, level) if error > 0 else (np.nan, np.nan)
         if kind == "bca":
             tails = bca_tails(t, estimate, tails, acceleration(self.estimates, self.natural, q))
         low, high = np.quantile(t, tails)
-        if kind == "basic":
+        if kind == "studentized" and q.kind in (SD, RANGE, CORRELATION):
+            return mirrored(q.kind, estimate, high), mirrored(q.kind, estimate, low)
+        if kind in ("basic", "studentized"):
             low, high = 2 * estimate - high, 2 * estimate - low
             if q.kind == SD:
                 low = max(low, 0.0)
@@ -144,6 +162,33 @@ def at_end(quantity: Quantity, estimate: float) -> bool:
     if quantity.kind == SD:
         return estimate == 0
     return not np.isfinite(estimate) or (quantity.kind == CORRELATION and abs(estimate) > 1 - 1e-8)
+
+
+def student(estimate: float, error: float, t: np.ndarray, errors: np.ndarray, level: float) -> tuple[float, float]:
+    """The interval of an estimate with its standard error, from the quantile of abs(t* - t) / SE*.
+
+    Examples
+    --------
+    >>> student(10.0, 2.0, np.array([9.0, 10.0, 13.0]), np.array([1.0, 2.0, 1.0]), 0.5)
+    (8.0, 12.0)
+    """
+    usable = errors > 0
+    half = error * float(np.quantile(np.abs(t[usable] - estimate) / errors[usable], level))
+    return estimate - half, estimate + half
+
+
+def mirrored(kind: str, estimate: float, quantile: float) -> float:
+    """A quantile of the replicates mirrored about the estimate, on the scale where its standard error is about constant.
+
+    Examples
+    --------
+    >>> mirrored("standard deviation", 2.0, 1.0), round(mirrored("correlation", 0.5, 0.2), 6)
+    (4.0, 0.714286)
+    """
+    with np.errstate(divide="ignore"):
+        if kind == CORRELATION:
+            return float(np.tanh(2 * np.arctanh(estimate) - np.arctanh(quantile)))
+        return float(np.divide(estimate**2, quantile))
 
 
 def bca_tails(t: np.ndarray, estimate: float, tails: np.ndarray, a: float) -> np.ndarray:

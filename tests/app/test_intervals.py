@@ -79,6 +79,32 @@ def test_the_bootstrap_is_a_job_with_progress_whose_answer_is_kept() -> None:
     assert {"interval_bootstrap_csv", "replicates_csv"} <= keys
 
 
+def test_fixed_effects_of_few_blocks_have_intervals_of_their_own() -> None:
+    at = choose(choose(results("oats"), "interval_of", "fixed"), "fixed_ddf", "kenward-roger")
+    fit = study(at).shown.fit
+    assert "t with Kenward-Roger degrees of freedom" in text(at)
+    at = choose(at, "interval_method", "profile")
+    names = list(fit.interval_parameters.query("kind == 'fixed effect'").index)[1:2]
+    at.multiselect(key=f"profile_names_{study(at).shown.number}_fixed").set_value(names).run()
+    at = ask(at, "profile")
+    plain = table(at, "Parameter")[["From", "To"]].to_numpy()
+    at = answered(sound(at.checkbox(key="profile_calibrate").set_value(True).run()))
+    frame = table(at, "Parameter")
+    expected = fit.confint(parameters=names, calibrate=True, n_boot=1000, seed=1)
+    assert frame["From"].tolist() == pytest.approx(expected["lower"].tolist(), rel=1e-6)
+    assert frame["From"].iloc[0] < plain[0, 0] and frame["To"].iloc[0] > plain[0, 1]
+    assert "calibrated by 1,000 data sets simulated from the model" in text(at)
+    drawn = charts(at)
+    assert charts(choose(at, "profile_what", "density")) == drawn
+    at = choose(at, "interval_method", "bootstrap")
+    at.number_input(key="bootstrap_count").set_value(100).run()
+    at.selectbox(key="bootstrap_kind").set_value("studentized").run()
+    frame = table(ask(at, "bootstrap"), "Parameter")
+    expected = fit.bootstrap(100, 1).confint(kind="studentized").loc[names[0]]
+    assert frame["From"].iloc[1] == pytest.approx(expected["lower"], rel=1e-6)
+    assert "parametric bootstrap, studentised: 100 data sets" in text(at)
+
+
 def test_a_bootstrap_that_is_cancelled_says_so_and_can_be_run_again() -> None:
     at = choose(results("sleepstudy"), "interval_method", "bootstrap")
     at.number_input(key="bootstrap_count").set_value(100_000).run()

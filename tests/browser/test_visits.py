@@ -12,7 +12,7 @@ from tests.browser.visitor import CANCEL_SECONDS
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("Data", "Model", "Fit", "Results", "Diagnostics")
+PAGES = ("Data", "Model", "Fit", "Results", "Means & comparisons", "Diagnostics", "Compare fits", "Predict")
 
 
 def test_from_a_sample_study_to_a_plot(visit: Any) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
+
+import pandas as pd
 
 PATIENCE = 20_000  # milliseconds
 #: From a click on Cancel to the words on the page, on a machine whose cores also run the fit and draw the browser without a
@@ -100,9 +103,14 @@ class Visitor:
         field.press(end)
         self.settle()
 
-    def upload(self, path: Path) -> None:
-        """Give a file to the upload box."""
-        self.at("upload").locator("input[type=file]").set_input_files(str(path))
+    def pick(self, key: str, option: str) -> None:
+        """Pick one of a row of buttons, of which one holds."""
+        self.at(key).get_by_text(option, exact=True).click()
+        self.settle()
+
+    def upload(self, path: Path, key: str = "upload") -> None:
+        """Give a file to an upload box."""
+        self.at(key).locator("input[type=file]").set_input_files(str(path))
         self.settle()
 
     def download(self, key: str) -> bytes:
@@ -110,6 +118,10 @@ class Visitor:
         with self.page.expect_download() as waiting:
             self.at(key).get_by_role("button").click()
         return Path(waiting.value.path()).read_bytes()
+
+    def table(self, key: str) -> pd.DataFrame:
+        """The table that a download button gives."""
+        return pd.read_csv(io.BytesIO(self.download(key)), encoding="utf-8-sig")
 
     def text(self) -> str:
         """All the words in sight, the sidebar's included."""

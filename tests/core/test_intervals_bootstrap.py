@@ -76,6 +76,7 @@ FITS = {
     "nested": ("pastes", "strength ~ 1 + (1 | batch/cask)", {}),
     "often zero": ("dyestuff", "Yield ~ 1 + (1 | Batch)", {}),
     "zero": ("dyestuff2", "Yield ~ 1 + (1 | Batch)", {}),
+    "no fixed effects": ("sleepstudy", "Reaction ~ 0 + (Days | Subject)", {}),
     "factor": ("machines", "score ~ Machine + (Machine | Worker)", {}),
     "blocks": ("john_alpha", "yield ~ rep + (1 | gen) + (1 | rep:block)", {}),
 }
