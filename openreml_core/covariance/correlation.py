@@ -47,6 +47,8 @@ class Correlation(Treelike, ABC):
     labels: tuple[str, ...] = ("rho",)
     #: Whether every value but the diagonal's is a parameter itself.
     is_free: bool = False
+    #: Whether it can become constant: then its variance may grow without end beside it.
+    levels_out: bool = False
 
     def __init__(self, pattern: Tensor) -> None:
         self.pattern = pattern
@@ -76,7 +78,7 @@ class Correlation(Treelike, ABC):
         return reverse_curvature(self.values, rho, weights)
 
     def adjacent(self, rho: Tensor) -> Tensor:
-        """Correlation q of nearest neighbours, 1 or -1 where C is as good as constant; 0 for correlations that never are."""
+        """Correlation q of nearest neighbours, 1 or -1 where C is constant, for those that level out."""
         return torch.zeros((), dtype=rho.dtype)
 
     # -- the matrix -----------------------------------------------------------------------------------------------

@@ -53,9 +53,6 @@ class RangedCorrelation(ScaledCorrelation):
         (a, f), h = theta.tolist(), self._power / 2
         return torch.tensor([[f**-h, -h * a * f ** (-h - 1)], [0.0, -(f**-2)]], dtype=theta.dtype)
 
-    def moved(self, theta: Tensor, step: Tensor) -> Tensor:
-        return theta + step  # the valley is straight in (a, f)
-
     def matrix(self, theta: Tensor) -> Tensor:
         return super().matrix(self._plain(theta))
 

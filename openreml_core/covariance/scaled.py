@@ -86,6 +86,11 @@ class ScaledCorrelation(Structure):
         low, high = self.correlation.bounds()
         return torch.cat([least, low]), torch.cat([wide, high])
 
+    @property
+    def careful(self) -> tuple[bool, ...]:
+        bent = self.correlation.levels_out and not self.heterogeneous
+        return (*(False,) * self._variances, *(bent,) * self.correlation.n_parameters)
+
     def moved(self, theta: Tensor, step: Tensor) -> Tensor:
         """theta after a step that is straight in rho and a = s sqrt(1 - q^2), q the neighbours' correlation.
 
@@ -93,7 +98,7 @@ class ScaledCorrelation(Structure):
         together, along a = constant, and straight steps of s would leave that valley at once.
         """
         straight = theta + step
-        if self.heterogeneous or not self.correlation.n_parameters:
+        if not any(self.careful):
             return straight
         s, rho = self._split(theta)
         by_s, by_rho = self._split(step)

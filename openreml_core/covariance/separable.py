@@ -42,6 +42,7 @@ class Separable(Correlation):
             self.parts.insert(0, met % size)
             met = met // size
         self.keyword = ":".join(f.keyword for f in self.factors)
+        self.levels_out = all(f.levels_out for f in self.factors)
         kinds = {f.kind for f in self.factors if f.n_parameters}
         self.kind = kinds.pop() if len(kinds) == 1 else "correlation"
         self.labels = tuple(p + label for p, f in zip(prefixes, self.factors, strict=True) for label in f.labels)

@@ -54,6 +54,7 @@ class AR1(Correlation):
     """
 
     keyword = "ar1"
+    levels_out = True
 
     def __init__(self, positions: Any) -> None:
         whole = lags(positions)

@@ -141,6 +141,11 @@ class Structure(Treelike, ABC):
         wide = torch.full((self.n_parameters,), torch.inf, dtype=torch.float64)
         return -wide, wide
 
+    @property
+    def careful(self) -> tuple[bool, ...]:
+        """For each free parameter whether a step may not go all the way to its bound, from where no way leads back."""
+        return (False,) * self.n_parameters
+
     def moved(self, theta: Tensor, step: Tensor) -> Tensor:
         """theta (m,) after a step (m,): theta + step to first order, along a valley that a structure knows to be bent."""
         return theta + step

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 GAIN = 1e-9
 #: Largest |d l / d theta_k| times the size of theta_k.
 GRADIENT = 1e-6
+#: Change of the criterion below which a valley without end is level.
+LEVEL = 1e-4
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,15 @@ def rounding(count: int, gradient: float) -> Verdict:
         True,
         f"Converged in {iterations(count)}: steps no longer change the criterion beyond rounding error. "
         f"The scaled gradient is {gradient:.0e}.",
+    )
+
+
+def endless(count: int) -> Verdict:
+    """A correlation goes to one and its variance up without end, and the criterion gains next to nothing any more."""
+    return Verdict(
+        True,
+        f"Converged in {iterations(count)}: a correlation is as good as one, and steps towards it change the criterion by less "
+        f"than {LEVEL:.0e}.",
     )
 
 

@@ -136,8 +136,8 @@ def settled(search: Search, at: Evaluation) -> Evaluation:
         ]
     )
     # Beside a parameter that is held, the others may have no other form; zeros they may have.
-    for settling in (free, free & (canonical == 0)):
-        theta = search.ties.follow(torch.where(settling, canonical, at.theta))
+    ends = [search.ties.follow(torch.where(s, canonical, at.theta)) for s in (free, free & (canonical == 0))]
+    for theta in (search.to_the_end(ends[0]), *ends):
         if bool((theta == at.theta).all()):
             return at
         try:

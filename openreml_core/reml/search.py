@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openreml_core.covariance.correlation import EDGE
 from openreml_core.engines import Engine, Evaluation, NotPositiveDefinite
 from openreml_core.errors import ConvergenceError, FitCancelled
 from openreml_core.reml import convergence
@@ -39,10 +40,15 @@ STUBBORN = 3
 NEAR, OFF = 0.1, 0.05
 #: What is learnt must lie along the step (as a cosine), and leave this share of the average information everywhere.
 ALIGNED, KEPT = 0.1, 0.2
-#: A change of the criterion that a rejected step has shown to be rounding: where V is nearly singular it exceeds the estimate.
-FAINT = 1e-7
+#: A change of the criterion that a rejected step has shown to be rounding, unless the likelihood is steep there: where V is
+#: nearly singular rounding exceeds its estimate.
+FAINT, STEEP = 1e-7, 1e-4
 #: Scaled distance from which a step bent along a valley is worth a look (see Structure.moved).
 PARTED = 0.01
+#: Of the way to its bound a careful parameter goes this share in a step, until it is this close.
+SHARE, CLOSE = 0.95, 1e-6
+#: Way to its bound from which a careful parameter is as good as there.
+END = 1e-4
 #: A region this small means that rounding decides about steps.
 SMALLEST = 1e-10
 
@@ -100,6 +106,7 @@ class Search:
     missing: Array | None = None  # what the steps so far say that H lacks, (f, f)
     rejected: int = 0  # steps in a row
     quiet: int = 0  # steps in a row that changed nothing beyond rounding
+    level: int = 0  # steps in a row along a valley without end that is as good as level
     rows: list[TraceRow] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)
 
@@ -107,6 +114,8 @@ class Search:
         model = self.engine.model
         self.directions = self.ties.directions(self.free)
         self.low, self.high = self.ties.bounds(self.lower, self.upper, self.free)
+        careful = [np.array(c.structure.careful, dtype=bool) for c in model.components]
+        self.careful = np.concatenate([*careful, np.zeros(0, dtype=bool)])[self.free]
         self.least = 0.1 * model.scale.numpy()[self.free]
         root = [np.full(c.structure.n_parameters, c.structure.curvature_weight**0.5) for c in model.components]
         self.weights = np.outer(
@@ -146,7 +155,7 @@ class Search:
         phi, gradient, radius = at.theta.numpy()[self.free], -self.score(at), 1e3 if em_now else self.radius
         try:
             hessian = self.hessian(at)
-            step = solve_bounded(gradient, hessian, self.size(at.theta), radius, phi, self.low, self.high)
+            step = solve_bounded(gradient, hessian, self.size(at.theta), radius, phi, *self._within(phi))
         except np.linalg.LinAlgError:
             raise ConvergenceError(
                 "The likelihood's derivatives are not numbers.", hint="Bring response and covariates to ordinary units."
@@ -167,6 +176,8 @@ class Search:
             return convergence.stuck(count, steepness)
         if self.quiet >= 2:
             return convergence.rounding(count, steepness)
+        if self.level >= 3:
+            return convergence.endless(count)
         if count >= self.max_iterations:
             return convergence.exhausted(self.max_iterations, proposal.gain, steepness, em_now)
         if self.radius < SMALLEST:
@@ -205,7 +216,7 @@ class Search:
             self.radius = next_radius(self.radius, -1.0, length)
             self.record(at, REJECTED, 0.0, ratio, why=why)
             self.rejected += 1
-            self.quiet += promised < FAINT
+            self.quiet += promised < FAINT and self.scaled_gradient(at) < STEEP
             self.missing = None
             self.newton = self.newton or self.engine.exact_is_cheap or self.rejected >= STUBBORN
             return at
@@ -218,12 +229,22 @@ class Search:
             self.radius = next_radius(self.radius, ratio, length)
             if promised > noise and not TRUST[0] <= ratio <= TRUST[1] and self.engine.exact_is_cheap:
                 self.newton = True
-        faint = (abs(change) <= noise and promised <= 10 * noise) or (
-            max(abs(change), promised) < FAINT and self.quiet > 0
-        )
+        faint = abs(change) <= noise and promised <= 10 * noise
+        faint |= self.quiet > 0 and max(abs(change), promised) < FAINT and self.scaled_gradient(trial) < STEEP
         self.quiet = self.quiet + 1 if faint else 0
+        way = self.size(trial.theta)
+        going = self.careful & (way < END) & (np.abs(way - size) > 1e-3 * way)
+        self.level = self.level + 1 if going.any() and abs(change) < convergence.LEVEL else 0
         self.record(trial, kind, change, ratio if not em_now else float("nan"))
         return trial
+
+    def _within(self, phi: Array) -> tuple[Array, Array]:
+        """Bounds of the next step: a share of the way to its bound for a parameter that is to be careful of it."""
+        low, high = (
+            np.where(self.careful & (np.abs(bound - phi) > CLOSE), phi + SHARE * (bound - phi), bound)
+            for bound in (self.low, self.high)
+        )
+        return low, high
 
     def _moved(self, theta: Tensor, step: Tensor, size: Array) -> Tensor:
         """theta after a step: straight, or bent along a valley where the two part and the bent one leads lower."""
@@ -263,6 +284,20 @@ class Search:
         if 1 + np.linalg.eigvalsh(learnt)[0] > KEPT:
             self.missing = back @ learnt @ back.T
 
+    def to_the_end(self, theta: Tensor) -> Tensor:
+        """theta moved on along its valley until the first of its careful parameters is at its bound, their ways in proportion."""
+        phi = theta.numpy()[self.free]
+        way = self.size(theta)
+        near = self.careful & (way < END)
+        if not near.any():
+            return theta
+        part = 1 - EDGE / way[near].min()
+        step = np.zeros_like(phi)
+        step[near] = part * np.where(self.high - phi < phi - self.low, way, -way)[near]
+        step = np.clip(step, self.low - phi, self.high - phi)
+        moved = self.engine.model.moved(theta, torch.from_numpy(self.directions @ step))
+        return self.ties.follow(torch.where(torch.from_numpy(self.free), moved, theta))
+
     # -- what a step needs --------------------------------------------------------------------------------------
 
     @property
@@ -270,8 +305,11 @@ class Search:
         return len(self.rows) - 1
 
     def size(self, theta: Tensor) -> Array:
-        """Size (f,) of each moving parameter: its own magnitude, but not below a tenth of a typical one."""
-        return np.maximum(np.abs(theta.numpy()[self.free]), self.least)
+        """Size (f,) of each moving parameter: its own magnitude, but not below a tenth of a typical one; for one that is to be
+        careful of its bounds, the way to the nearer."""
+        phi = theta.numpy()[self.free]
+        way = np.minimum(self.high - phi, phi - self.low) + EDGE
+        return np.where(self.careful, way, np.maximum(np.abs(phi), self.least))
 
     def score(self, at: Evaluation) -> Array:
         """T' score, (f,)."""

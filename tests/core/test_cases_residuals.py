@@ -128,7 +128,7 @@ def test_a_trend_longer_than_the_trial(seed):
         field = sum(slope * (lag.max() - lag) for slope, lag in zip(slopes, lags, strict=True))
         return dense.criterion(y, np.ones((120, 1)), by_gen * same + nugget * np.eye(120) + field)
 
-    assert fit.criterion == pytest.approx(dense.lowest(limit, np.log([1.0, 0.5, 0.2, 0.1])), abs=1e-4)
+    assert fit.criterion == pytest.approx(dense.lowest(limit, np.log([1.0, 0.5, 0.2, 0.1])), abs=1e-3)
 
 
 def test_nin_as_asreml_publishes_it(reference):
