@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -33,6 +34,7 @@ from openreml_core.diagnostics import (
 from openreml_core.errors import DataError, ModelError
 from openreml_core.fitted.comparing import needed
 from openreml_core.fitted.field import Field
+from openreml_core.tables import exclusions
 
 
 class Diagnostics(Field):
@@ -200,7 +202,7 @@ class Diagnostics(Field):
         """The same of a table that :meth:`influence` has given."""
         return influential_cases(table, measure, rule, self.rank, self.n_obs - self.rank)
 
-    def without(self, cases: Any, group: Any = None) -> Any:
+    def without(self, cases: Any, group: Any = None, *, reason: str = "") -> Any:
         """The same model fitted again without some rows, or without some levels of a grouping.
 
         Parameters
@@ -209,6 +211,8 @@ class Diagnostics(Field):
             Rows by the table's labels; levels where ``group`` is given.
         group : optional
             As for :meth:`influence`.
+        reason : str
+            Why; ``excluded`` of the new fit says so.
 
         Returns
         -------
@@ -230,7 +234,8 @@ class Diagnostics(Field):
         again = needed(self).on_rows_of(self)
         kept = np.ones(self.n_obs, dtype=bool)
         kept[rows] = False
-        return again(self.formula, data=again.data[kept])
+        new = exclusions(dict.fromkeys(self.design.index[rows], reason))
+        return replace(again, gone=again.gone + new)(self.formula, data=again.data[kept])
 
     # -- the distribution, and the verdict ----------------------------------------------------------------------
 
@@ -286,6 +291,7 @@ class Diagnostics(Field):
         by: Any = None,
         alternatives: Sequence[str] | None = None,
         seed: int = 1,
+        on_progress: Any = None,
     ) -> Verdict:
         """The verdict: what was found, why it matters, and what to do next, the gravest first.
 
@@ -300,6 +306,8 @@ class Diagnostics(Field):
             3,000 rows; ``()`` tries none.
         seed : int
             Of the draws that residuals are compared with.
+        on_progress : callable, optional
+            Called with the checks done and all; returning False cancels.
 
         Returns
         -------
@@ -313,7 +321,7 @@ class Diagnostics(Field):
         >>> fit.check().of("residual structure")[0].subject
         ('id(Subject):ar1(Days)',)
         """
-        return verdict(self, row, col, by, alternatives, seed)
+        return verdict(self, row, col, by, alternatives, seed, on_progress=on_progress)
 
     # -- inner --------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from openreml_core.diagnostics import (
     grouping_of,
     kind_named,
     place_numbers,
+    places_of,
     positions_of,
     serial_autocorrelation,
     trend_values,
@@ -45,6 +46,17 @@ class Field(FittedModel):
             if len(whole) == len(index) and whole.index.equals(index):
                 return whole
         return self.data
+
+    def places(self, row: str | None = None, col: str | None = None) -> tuple[str, str, str | None] | None:
+        """The columns that say where plots lie, as given or as their names say: rows, columns, trials if there are several.
+
+        Examples
+        --------
+        >>> import openreml_core as reml
+        >>> reml.fit("yield ~ rep + (1 | gen)", reml.load_sample("john_alpha")).places()
+        ('row', 'col', None)
+        """
+        return places_of(self.table, row, col)
 
     def variogram(
         self, row: Any = "row", col: Any = "col", *, by: Any = None, kind: str = "conditional", direction: str = "surface",
