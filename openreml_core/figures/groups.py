@@ -21,7 +21,9 @@ FEW = 5
 MOST_OUT = 50
 
 
-def residuals_by(residuals: ArrayLike, groups: pd.Series | ArrayLike, name: str) -> go.Figure:
+def residuals_by(
+    residuals: ArrayLike, groups: pd.Series | ArrayLike, name: str, *, what: str = "residual"
+) -> go.Figure:
     """Draw the residuals' spread at each level of a factor, or against a covariate of more than 12 different values.
 
     Parameters
@@ -32,6 +34,8 @@ def residuals_by(residuals: ArrayLike, groups: pd.Series | ArrayLike, name: str)
         The level, or the covariate's value, of each row. Categories keep their order.
     name : str
         The column's name, for the axis.
+    what : str
+        What is drawn, for the axis.
     """
     group = groups.reset_index(drop=True) if isinstance(groups, pd.Series) else pd.Series(np.asarray(groups))
     e = as_floats(residuals)
@@ -39,7 +43,7 @@ def residuals_by(residuals: ArrayLike, groups: pd.Series | ArrayLike, name: str)
         raise ValueError(f"There are {e.size} residuals but {len(group)} values of {name}.")
     if is_number_column(group) and group.nunique() > MOST_NUMBERS:
         series = residuals if isinstance(residuals, pd.Series) else e
-        return residuals_fitted(group, series, against=name, kind="Residual")
+        return residuals_fitted(group, series, against=name, kind=what[:1].upper() + what[1:])
     keep = np.isfinite(e) & group.notna().to_numpy()
     if not keep.any():
         return theme.message("There are no residuals to show.")
@@ -64,7 +68,7 @@ def residuals_by(residuals: ArrayLike, groups: pd.Series | ArrayLike, name: str)
         else:
             fig.add_traces(_summary(by[level], own, _text(level), label, name, scale))
     theme.apply(fig, height=max(24 * len(shown) + 20, 90) + 70)
-    fig.update_xaxes(title_text="Residual", zeroline=True, zerolinecolor=theme.INK, zerolinewidth=1)
+    fig.update_xaxes(title_text=what[:1].upper() + what[1:], zeroline=True, zerolinecolor=theme.INK, zerolinewidth=1)
     fig.update_yaxes(
         title_text=plain(name), type="category", categoryorder="array", categoryarray=labels, range=[len(labels) - 0.4, -0.6],
         tickmode="linear", dtick=1, ticklabelstandoff=4,

@@ -31,7 +31,7 @@ from openreml_core.diagnostics import (
     without_rows,
     without_sets,
 )
-from openreml_core.errors import DataError, ModelError
+from openreml_core.errors import ModelError
 from openreml_core.fitted.comparing import needed
 from openreml_core.fitted.field import Field
 from openreml_core.tables import exclusions
@@ -230,7 +230,7 @@ class Diagnostics(Field):
         >>> fit.without("337", "Subject").n_obs
         170
         """
-        rows = self._named_rows(cases, group)
+        rows = self.named_rows(cases, group)
         again = needed(self).on_rows_of(self)
         kept = np.ones(self.n_obs, dtype=bool)
         kept[rows] = False
@@ -358,30 +358,6 @@ class Diagnostics(Field):
             return Cases(index, sets, None, refits.deletions, refits, word)
         deletions = without_rows(view) if sets is None else without_sets(view, sets)
         return Cases(index, sets, None, deletions, None, word)
-
-    def _named_rows(self, cases: Any, group: Any) -> np.ndarray:
-        """Numbers of the rows that cases name."""
-        if isinstance(cases, pd.DataFrame):
-            cases = list(cases.index)
-        elif isinstance(cases, str) or not isinstance(cases, Sequence | np.ndarray | pd.Index | pd.Series):
-            cases = [cases]
-        wanted = list(cases)
-        if group is None:
-            known: pd.Index = self.design.index
-            held = known.get_indexer_for(pd.Index(wanted)) if wanted else np.zeros(0, dtype=int)
-            missing = [w for w in wanted if w not in known]
-            rows = held
-        else:
-            grouping = grouping_of(self.table, group)
-            missing = [w for w in wanted if str(w) not in grouping.levels]
-            rows = np.flatnonzero(np.isin(np.array([*grouping.levels, ""])[grouping.codes], [str(w) for w in wanted]))
-        if missing or not wanted:
-            said = ", ".join(str(m) for m in missing[:5])
-            raise DataError(
-                f"The fit has no {'row' if group is None else 'level'} {said}." if missing else "No case is named.",
-                hint="Name rows by the table's labels, or levels of the group that is given.",
-            )
-        return rows
 
 
 def _probability(level: Any) -> float:
