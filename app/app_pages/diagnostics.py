@@ -28,17 +28,19 @@ st.segmented_control(
 )  # fmt: skip
 section = value("diag_section") or RESIDUALS
 chosen: list[Any] = []
+place: Any = None
 with st.container(key="wrapping_diagnostics"):
     if section == RESIDUALS:
-        chosen = residual_figures.draw(shown)
+        chosen, place = residual_figures.draw(shown)
     elif section == INFLUENCE:
-        chosen = influence.draw(shown)
+        chosen, place = influence.draw(shown)
     elif section == SPACE:
         space.draw(found, shown)
     else:
         random_quantiles.draw(shown)
-if section in (RESIDUALS, INFLUENCE):
-    rows.draw(found, shown, chosen)
+if place is not None:
+    with place:
+        rows.draw(found, shown, chosen)
 table = pd.DataFrame({"fitted": shown.fit.fitted(), "residual": shown.fit.residuals()})
 parts.download(shown.fit.data.assign(**table), "diag_csv", "residuals", "Download residuals")
 parts.next_step("compare", "Next: compare this fit with others")

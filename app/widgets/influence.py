@@ -51,8 +51,8 @@ RULE_HELP = (
 MOST, MOST_LEVELS = 100, 1_000
 
 
-def draw(shown: FittedModel) -> list[Any]:
-    """The figure and the table of influential cases; gives the rows that were chosen in them."""
+def draw(shown: FittedModel) -> tuple[list[Any], Any]:
+    """The figure and the table of influential cases; gives the rows that were chosen, and the place to show these in."""
     first, second, third = st.columns([1, 1.2, 1.5])
     group = _cases(shown, first)
     measure = second.selectbox(
@@ -67,7 +67,7 @@ def draw(shown: FittedModel) -> list[Any]:
     st.caption(SENTENCES[measure])
     table = _table(shown, group)
     if table is None:
-        return []
+        return [], st.container()
     refitted = _refitted(shown, group)
     whole = table if refitted is None else refitted.join(table.filter(like="leverage_"))
     whole.attrs = (table if refitted is None else refitted).attrs
@@ -82,7 +82,7 @@ def draw(shown: FittedModel) -> list[Any]:
     chosen = _rows(shown, picked, group)
     _list(shown, whole, marked, measure, group)
     parts.notes([n for n in whole.attrs["notes"] if "cannot be left out" in n or "there is no fit" in n])
-    return chosen
+    return chosen, st.container()
 
 
 def _cases(shown: FittedModel, place: Any) -> str:

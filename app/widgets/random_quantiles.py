@@ -24,14 +24,15 @@ def draw(shown: FittedModel) -> None:
         return
     if value("diag_term") not in fit.random_terms:
         put("diag_term", fit.random_terms[0])
-    left, middle, right = st.columns([1.2, 1.2, 1.4])
+    several = len(set(fit.random_effects(value("diag_term"))["effect"])) > 1
+    left, *between, right = st.columns([1.2, 1.2, 1.4] if several else [1.2, 1.4])
     term = left.selectbox("Term", fit.random_terms, key="diag_term", help="Which random effects.")
     effects = list(dict.fromkeys(fit.random_effects(term)["effect"]))
     effect = effects[0]
     if len(effects) > 1:
         if value("diag_effect") not in effects:
             put("diag_effect", effects[0])
-        effect = middle.selectbox(
+        effect = between[0].selectbox(
             "Effect", effects, key="diag_effect", help="Which of the term's effects.",
             format_func=lambda e: str(e).replace("(Intercept)", "intercept"),
         )  # fmt: skip

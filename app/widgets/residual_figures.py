@@ -39,8 +39,8 @@ HELP = "Conditional ones for a first look, studentised ones to compare rows, lea
 DRAWS, MOST_ENVELOPE = 199, 3_000
 
 
-def draw(shown: FittedModel) -> list[Any]:
-    """The figures; gives the rows that were chosen in them."""
+def draw(shown: FittedModel) -> tuple[list[Any], Any]:
+    """The figures; gives the rows that were chosen in them, and the place to show these rows in."""
     fit = shown.fit
     st.selectbox(
         "Residuals", list(KINDS), format_func=KINDS.__getitem__, key=seed("diag_kind", "conditional"), help=HELP
@@ -52,36 +52,35 @@ def draw(shown: FittedModel) -> list[Any]:
         what=f"{KINDS[kind]} residuals",
     )  # fmt: skip
     if known is None or missing(known):
-        return []
-    e: pd.Series = known
+        return [], st.container()
     chosen: list[Any] = []
     belongs = kind != "least-confounded"
     with st.container(key="sides_residuals"):
         left, right = st.columns(2)
-    with left:
-        if belongs:
-            st.markdown("**Against fitted values**", help="A cloud without shape is what the model expects.")
-            chosen += parts.choosing(
-                fit.plot.residuals(kind), rows.figure_key(f"residuals_{kind}"), f"residuals-{kind}"
-            )
-        st.markdown("**Histogram**", help="With the normal curve of the same mean and spread.")
-        parts.figure(figures.histogram(e, what=f"{KINDS[kind]} residual"), "diag_histogram", "residuals-histogram")
+        under_left, under_right = st.columns(2)
     with right:
         st.markdown("**Normal quantiles**", help="Points within the band are what the model gives 95 times in 100.")
         drawn = _quantiles(shown, kind)
-        if drawn is not None:
-            key = rows.figure_key(f"quantiles_{kind}")
-            if belongs:
-                chosen += parts.choosing(drawn, key, f"residuals-quantiles-{kind}")
-            else:
-                parts.figure(drawn, key, f"residuals-quantiles-{kind}")
-        if belongs:
-            st.markdown("**Scale and location**", help="A rising line means that the spread grows with the mean.")
-            chosen += parts.choosing(fit.plot.scale_location(kind), rows.figure_key(f"scale_{kind}"), "scale-location")
-    if belongs:
-        chosen += _by(fit, kind)
+        if drawn is not None and belongs:
+            chosen += parts.choosing(drawn, rows.figure_key(f"quantiles_{kind}"), f"quantiles-{kind}")
+        elif drawn is not None:
+            parts.figure(drawn, f"diag_quantiles_{kind}", f"quantiles-{kind}")
+    with under_left if belongs else left:
+        st.markdown("**Histogram**", help="With the normal curve of the same mean and spread.")
+        parts.figure(fit.plot.histogram(kind), "diag_histogram", f"histogram-{kind}")
+    if not belongs:
+        return [], st.container()
+    with left:
+        st.markdown("**Against fitted values**", help="A cloud without shape is what the model expects.")
+        key = rows.figure_key(f"residuals_{kind}")
+        chosen += parts.choosing(fit.plot.residuals(kind), key, f"residuals-{kind}")
+    with under_right:
+        st.markdown("**Scale and location**", help="A rising line means that the spread grows with the mean.")
+        chosen += parts.choosing(fit.plot.scale_location(kind), rows.figure_key(f"scale_{kind}"), f"scale-{kind}")
+    place = st.container()
+    chosen += _by(fit, kind)
     _tests(shown)
-    return chosen
+    return chosen, place
 
 
 def _quantiles(shown: FittedModel, kind: str) -> Any:
@@ -108,7 +107,7 @@ def _by(fit: Any, kind: str) -> list[Any]:
         return []
     if value("diag_by") not in names:
         factors = [n for n in names if not pd.api.types.is_float_dtype(data[n])]
-        put("diag_by", (factors or names)[0])
+        put("diag_by", min(factors, key=lambda n: data[n].nunique()) if factors else names[0])
     by = st.selectbox(
         "Residuals by", names, key="diag_by", help="Boxes of equal height and spread, or a level cloud, are good."
     )

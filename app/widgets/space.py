@@ -29,6 +29,9 @@ DIRECTIONS = {
     "diagonal": "diagonal",
     "all": "any direction",
 }
+PATHS = {"grid": "Rows and columns", "serpentine": "Serpentine path"}
+#: Lags along a path that are shown.
+MOST_LAGS = 40
 MAP_HELP = "Patches of one colour in the residuals are a trend that the model leaves."
 VARIOGRAM_HELP = (
     "Half the mean squared difference of two residuals, by how far their plots lie apart. Level, at what the model expects: "
@@ -155,7 +158,7 @@ def _variogram(shown: FittedModel, row: str, col: str, by: str | None) -> None:
     sound: dict[str, pd.DataFrame] = {k: t for k, t in tables.items() if not missing(t)}
     if view == "surface" and sound:
         surface = value("diag_surface") or "semivariance"
-        drawn = figures.variogram_surface(sound["surface"], what=surface, row_name=row, col_name=col)
+        drawn = figures.variogram_surface(sound["surface"], what=surface, row_name=_axis(row), col_name=_axis(col))
         parts.figure(drawn, "diag_variogram_figure", "variogram-surface")
     elif sound:
         parts.figure(figures.variogram(sound), "diag_variogram_figure", "variogram")
@@ -168,13 +171,23 @@ def _variogram(shown: FittedModel, row: str, col: str, by: str | None) -> None:
 def _lags(shown: FittedModel, row: str, col: str, by: str | None) -> None:
     fit = shown.fit
     st.markdown("**Correlation with neighbours, by lag**", help=LAG_HELP)
+    st.segmented_control(
+        "Along", list(PATHS), format_func=PATHS.__getitem__, key=seed("diag_path", "grid"), label_visibility="collapsed",
+        help="Serpentine: up one column and down the next, as plots are sown and harvested.",
+    )  # fmt: skip
+    path = value("diag_path") or "grid"
+    directions = ("row", "column") if path == "grid" else ("serpentine",)
+    most = None if path == "grid" else MOST_LAGS
     table = answer(
-        shown.answers, "lags", row, col, by,
-        work=lambda job: tried(lambda: fit.autocorrelation(row, col, by=by, directions=("row", "column", "serpentine"))),
+        shown.answers, "lags", row, col, by, path,
+        work=lambda job: tried(lambda: fit.autocorrelation(row, col, by=by, directions=directions, max_lag=most)),
         what="Comparing neighbours",
     )  # fmt: skip
     if table is not None and not missing(table):
         parts.figure(figures.correlogram(table), "diag_lags", "autocorrelation")
-        st.caption(
-            "Row: from row to row within a column. Serpentine: along the path of sowing, up one column and down the next."
-        )
+        if path == "grid":
+            st.caption("Row: from row to row within a column. Column: from column to column within a row.")
+
+
+def _axis(name: str) -> str:
+    return {"row": "Row", "col": "Column", "column": "Column"}.get(name.lower(), name)

@@ -30,6 +30,7 @@ STEPS = {
     "influential levels": "Look at *Influence* below, by level and with refits, and find out what is special about them.",
     "residual structure": "Fit it, and once more with a nugget ( + id(units) ), and compare the fits; *Space* below shows the "
     "trend.",
+    "constant variance": "Try log(y) or sqrt(y) as the response on the Model page, weights, or a residual variance per group.",
     "curvature": "Look at the profiles under *Results, Intervals*, and leave out one of the terms; or start with EM steps.",
     "normality": "Look at the normal quantiles below: points apart at the ends are outliers, a bend asks for a transformation "
     "such as log(y) on the Model page.",
@@ -72,8 +73,7 @@ def _one(study: Study, shown: FittedModel, finding: Finding, place: int) -> None
     with st.container(border=True, key=f"diag_finding_{place}"):
         st.markdown(f"{BADGES[finding.severity]} **{words(finding.what)}**")
         step = STEPS.get(finding.topic) if finding.severity != "ok" else None
-        st.markdown(f":gray[{words(finding.why)}]")
-        st.markdown(f":material/arrow_forward: {step or words(finding.do)}")
+        st.markdown(f":gray[{words(finding.why)}]  \n:material/arrow_forward: {step or words(finding.do)}")
         action = _action(study, shown, finding)
         if action is not None:
             label, help, act = action
