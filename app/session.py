@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -93,7 +94,7 @@ class Relation:
 
 @dataclass(frozen=True)
 class Specification:
-    """The model as chosen on the Model page."""
+    """The model as chosen on the Model page, and the rows excluded on the Diagnostics page with the reasons."""
 
     formula: str
     residual: str | None = None
@@ -102,6 +103,7 @@ class Specification:
     max_iterations: int = 100
     weights: str | None = None
     relations: tuple[Relation, ...] = ()
+    excluded: tuple[tuple[Any, str], ...] = ()
 
     @property
     def related(self) -> tuple[Relation, ...]:
@@ -121,6 +123,7 @@ class Specification:
             "algorithm": self.algorithm,
             "max_iterations": self.max_iterations,
             "weights": self.weights,
+            "exclude": dict(self.excluded) or None,
         }
 
 
@@ -160,6 +163,25 @@ class Study:
         if self.specification is not None:
             self.specification = replace(self.specification, **changes)
 
+    def exclude(self, rows: Sequence[Any], reason: str) -> None:
+        """Leave rows out of the fits to come."""
+        if self.specification is not None:
+            self.choose(excluded=tuple((dict(self.specification.excluded) | dict.fromkeys(rows, reason)).items()))
+
+    def put_back(self, rows: Collection[Any]) -> None:
+        """Take rows into the fits to come again."""
+        if self.specification is not None:
+            self.choose(excluded=tuple(pair for pair in self.specification.excluded if pair[0] not in rows))
+
+    def again(self, fitted: FittedModel, **changes: Any) -> None:
+        """Fit the model of an earlier fit again, to the rows that are not excluded now, with some choices changed."""
+        if self.specification is not None:
+            changes = {"excluded": self.specification.excluded} | changes
+            self.specification = replace(fitted.specification, **changes)
+            for prefix in ("model_", "option_", "residual_"):  # the Model page shows what is fitted
+                forget(prefix)
+            self.start()
+
     def start(self) -> None:
         """Fit the specified model to the data."""
         if self.data is None or self.specification is None:
@@ -186,7 +208,7 @@ class Study:
         """Describe the specified model, computed once per data set and model. Raises ModelError."""
         assert self.data is not None and self.specification is not None
         spec = self.specification
-        key = (self.data.key, spec.formula, spec.residual, spec.method, spec.weights, spec.related)
+        key = (self.data.key, spec.formula, spec.residual, spec.method, spec.weights, spec.related, spec.excluded)
         if key not in self.previews:
             if len(self.previews) > 6:  # each holds its X and Z
                 self.previews.clear()

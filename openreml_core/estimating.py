@@ -39,6 +39,7 @@ def specify(formula: str, design: Design, options: Mapping[str, Any]) -> Specifi
         start=plain(options.get("start")),
         fixed=plain(options.get("fixed")),
         ties=dict(options["ties"]) if options.get("ties") else None,
+        excluded=options.get("excluded", ()),
         **{name: options[name] for name in kept if name in options},
     )
 

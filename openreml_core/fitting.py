@@ -12,6 +12,7 @@ from openreml_core.estimating import check_options, estimate, plain, specify
 from openreml_core.fitted import Again, FitWithoutRows, MixedModelFit
 from openreml_core.reml import OnIteration
 from openreml_core.streaming import is_source, read_model, source_of
+from openreml_core.tables import exclusions, left_in
 
 
 def fit(
@@ -33,6 +34,7 @@ def fit(
     device: str = "cpu",
     on_iteration: OnIteration | None = None,
     missing: str = "drop",
+    exclude: Mapping[Any, str] | Sequence[Any] | None = None,
 ) -> MixedModelFit:
     """Fit a linear mixed model by restricted maximum likelihood.
 
@@ -81,6 +83,9 @@ def fit(
         Called with each TraceRow; returning False cancels.
     missing : {"drop", "error"}
         What to do with rows that lack a value the model needs.
+    exclude : mapping of label to str, or sequence of labels, optional
+        Rows to leave out on purpose, by their labels in the table, with the reasons: ``{12: "lodged"}``. They stay in
+        ``fit.excluded``; the summary and the code name them.
 
     Returns
     -------
@@ -116,12 +121,14 @@ def fit(
         ties=ties,
         on_iteration=on_iteration,
     )
+    excluded = exclusions(exclude)
+    rows, own_weights, own_offset = left_in(data, excluded, weights, offset)
     built: dict[str, Any] = dict(
         residual=residual,
         relationship=relationship,
         method=method,
-        weights=weights,
-        offset=offset,
+        weights=own_weights,
+        offset=own_offset,
         contrasts=contrasts,
         start=plain(start),
         fixed=plain(fixed),
@@ -130,8 +137,8 @@ def fit(
     )
     options = built | dict(algorithm=algorithm, engine=engine, max_iterations=max_iterations)
     reading = read_model(formula, source_of(data), **built) if is_source(data) else None
-    design, model = (reading.design, reading.model) if reading else build_model(formula, data, **built)
-    specification = specify(formula, design, options)
+    design, model = (reading.design, reading.model) if reading else build_model(formula, rows, **built)
+    specification = specify(formula, design, options | {"excluded": excluded})
     chosen: Engine = (
         engine_of_products(engine, model, reading.cross) if reading else choose_engine(engine, model, device)
     )
@@ -139,5 +146,6 @@ def fit(
     seconds = time.perf_counter() - began
     if reading:
         return FitWithoutRows(specification, reading, estimates, seconds)
-    again = Again(fit, data, {**options, "start": None, "device": device})
+    given = dict(weights=weights, offset=offset, exclude=exclude, start=None, device=device)
+    again = Again(fit, data, options | given)
     return MixedModelFit(specification, design, estimates, seconds, again)

@@ -43,6 +43,8 @@ def load(path: str | Path | IO[bytes]) -> MixedModelFit:
     saved = storage.read(path)
     record = saved.record
     specification = Specification(**record["specification"])
+    gone = tuple((label, reason) for label, reason in specification.excluded)
+    specification = replace(specification, excluded=gone)
     theta = torch.tensor(record["theta"], dtype=torch.float64)
     free = np.array(record["free"], dtype=bool)
     trace = tuple(TraceRow(**row) for row in record["trace"])
@@ -100,7 +102,9 @@ def load(path: str | Path | IO[bytes]) -> MixedModelFit:
             max_iterations=spec.max_iterations,
             device="cpu",
             missing=spec.missing,
+            exclude=None,  # they are not among the rows of the file
         ),
+        gone,
     )
     return MixedModelFit(specification, design, estimates, float(record["seconds"]), again)
 

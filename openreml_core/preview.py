@@ -16,6 +16,7 @@ from openreml_core.errors import ModelError
 from openreml_core.inference import labelled, rows_covariance, telling_rows
 from openreml_core.model import MixedModel
 from openreml_core.notation import Formula, Residual, latex, parse_residual
+from openreml_core.tables import exclusions, left_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +106,7 @@ def preview(
     contrasts: Mapping[str, Any] | None = None,
     engine: str = "auto",
     missing: str = "drop",
+    exclude: Mapping[Any, str] | Sequence[Any] | None = None,
 ) -> ModelPreview:
     """Describe a model without fitting it; the options are those of :func:`openreml_core.fit`.
 
@@ -120,9 +122,10 @@ def preview(
     >>> seen.n_obs, seen.rank, seen.n_parameters
     (72, 3, 3)
     """
+    rows, weights, offset = left_in(data, exclusions(exclude), weights, offset)
     design, model = build_model(
         formula,
-        data,
+        rows,
         residual=residual,
         relationship=relationship,
         method=method,

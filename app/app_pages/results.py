@@ -7,7 +7,7 @@ import io
 import streamlit as st
 
 from app.session import FittedModel, study
-from app.widgets import fixed_effects, matrices, monitor, parts, questions, tables
+from app.widgets import exclusions, fixed_effects, matrices, monitor, parts, questions, tables
 from app.widgets.answers import missing, tried
 from app.widgets.sidebar import badge
 from openreml_core.report.words import number
@@ -50,6 +50,7 @@ st.markdown(
     f"log-likelihood {number(fit.loglik, 7)} (without constants {number(fit.loglik_asreml, 7)}) · "
     f"AIC {number(fit.aic, 6)} · BIC {number(fit.bic, 6)}"
 )
+exclusions.note(shown)
 parts.notes(fit.warnings)
 
 st.subheader("Variance components", anchor=False)

@@ -91,6 +91,8 @@ def model(spec: Specification) -> None:
     if spec.residual:
         lines.append(f"residual: {spec.residual}")
     lines += [f"related: {r.group} by {r.name}" for r in spec.related]
+    if spec.excluded:
+        lines.append(f"without {len(spec.excluded):,} excluded row{'s' * (len(spec.excluded) > 1)}")
     st.code("\n".join(lines), language=None, wrap_lines=True)
 
 
@@ -98,6 +100,20 @@ def figure(fig: go.Figure, key: str, name: str) -> None:
     """A figure, downloadable as SVG or PNG from its own menu."""
     image = value("figure_format") or "svg"
     st.plotly_chart(fig, key=key, theme=None, width="stretch", config=figures.config(name, image=image))
+
+
+def choosing(fig: go.Figure, key: str, name: str) -> list[Any]:
+    """A figure whose points can be clicked or boxed; what the chosen ones stand for."""
+    image = value("figure_format") or "svg"
+    fig.update_layout(dragmode="select")
+    chosen = st.plotly_chart(
+        fig, key=key, theme=None, width="stretch", config=figures.config(name, image=image), on_select="rerun",
+        selection_mode=("points", "box"),
+    )  # fmt: skip
+    found = [point.get("customdata") for point in chosen["selection"]["points"]]
+    return [
+        mark[0] if isinstance(mark, list | tuple) and len(mark) == 1 else mark for mark in found if mark is not None
+    ]
 
 
 def emblem(fig: go.Figure, key: str) -> None:

@@ -70,7 +70,8 @@ def _model(shown: FittedModel) -> None:
 
 def _beside(fitted: FittedModel) -> str:
     residual = fitted.specification.residual
-    return f", residual {residual}" if residual else ""
+    without = len(fitted.specification.excluded)
+    return (f", residual {residual}" if residual else "") + (f", without {without} rows" if without else "")
 
 
 def _switch(found: Study) -> None:

@@ -33,6 +33,7 @@ CSS = """
   [class*="st-key-wrapping"] [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
   [class*="st-key-wrapping"] [data-testid="stColumn"] { min-width: 44%; }
   [class*="st-key-wrapping"] [data-testid="stColumn"]:has([data-testid="stButtonGroup"]) { min-width: 100%; }
+  [class*="st-key-wrapping"] [class*="st-key-sides"] [data-testid="stColumn"] { min-width: 100%; }
 }
 @media print { [data-testid="stSidebar"], [data-testid="stHeader"] { display: none; } }
 </style>

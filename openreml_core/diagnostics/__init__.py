@@ -11,6 +11,7 @@ from openreml_core.diagnostics.grouping import Grouping, grouping_of
 from openreml_core.diagnostics.influence import Cases, deleted_table, dfbetas_table, influence_table
 from openreml_core.diagnostics.influential import influential_cases
 from openreml_core.diagnostics.leverage import leverage_table
+from openreml_core.diagnostics.places import places_of
 from openreml_core.diagnostics.positions import Positions, place_numbers, positions_of, serpentine_order
 from openreml_core.diagnostics.refitting import refits_without
 from openreml_core.diagnostics.residual_tests import residual_test_table
@@ -40,6 +41,7 @@ __all__ = [
     "kind_named",
     "leverage_table",
     "place_numbers",
+    "places_of",
     "positions_of",
     "refits_without",
     "residual_test_table",

@@ -8,7 +8,7 @@ variance may be zero: half of chi2(df - 1) and half of chi2(df) then, of which t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,10 @@ import pandas as pd
 from scipy.stats import chi2
 
 from openreml_core.diagnostics.findings import Finding
+from openreml_core.diagnostics.places import guessed_positions, sections
 from openreml_core.diagnostics.positions import Positions, positions_of
 from openreml_core.errors import DataError, FitCancelled, ModelError
 from openreml_core.notation import quote
-from openreml_core.tables import Role, guess_roles
 
 #: Rows up to which a structure over the field is fitted unasked, up to which its neighbours are correlated, and one along time.
 FIELD_ROWS, NEIGHBOUR_ROWS, SERIAL_ROWS = 700, 2_500, 3_000
@@ -63,21 +63,11 @@ def alternatives_for(fit: Any, row: Any, col: Any, by: Any) -> list[Alternative]
     return _serial(fit, table) if len(table) <= SERIAL_ROWS else []
 
 
-def guessed_positions(table: pd.DataFrame, row: Any, col: Any) -> tuple[str, str] | None:
-    """The names of the columns of rows and of columns, as given or as the table's own names say."""
-    if isinstance(row, str) and isinstance(col, str):
-        return (row, col) if {row, col} <= {str(c) for c in table.columns} else None
-    roles = guess_roles(table)
-    rows = [name for name, role in roles.items() if role is Role.ROW]
-    cols = [name for name, role in roles.items() if role is Role.COLUMN]
-    return (str(rows[0]), str(cols[0])) if rows and cols else None
-
-
 def _field(table: pd.DataFrame, row: Any, col: Any, by: Any) -> Alternative | None:
     names = guessed_positions(table, row, col)
     if names is None:
         return None
-    for trial in [by] if by is not None else [None, *_sections(table, names)]:
+    for trial in [by] if by is not None else [None, *sections(table, names)]:
         try:
             positions = positions_of(table, *names, by=trial)
         except DataError:
@@ -91,17 +81,6 @@ def _field(table: pd.DataFrame, row: Any, col: Any, by: Any) -> Alternative | No
             where = f'fit.plot.variogram("{names[0]}", "{names[1]}") and the field map'
             return Alternative(text, words, where, (*names, trial))
     return None
-
-
-def _sections(table: pd.DataFrame, names: tuple[str, str]) -> list[str]:
-    """Columns within which positions might be unique, those of few levels first."""
-    out = []
-    for name in table.columns:
-        if str(name) in names or pd.api.types.is_float_dtype(table[name].dtype):
-            continue
-        if table[name].nunique() <= 30 and not table.duplicated([name, *names]).any():
-            out.append(str(name))
-    return sorted(out, key=lambda name: table[name].nunique())
 
 
 def _directions(positions: Positions, names: tuple[str, str]) -> list[str]:
@@ -165,14 +144,16 @@ def _large(extent: np.ndarray) -> bool:
     return bool(extent.min() >= 3 or (extent.min() == 1 and extent.max() >= 8))
 
 
-def alternative_findings(fit: Any, found: list[Alternative], asked: bool = False) -> Iterator[Finding]:
+def alternative_findings(
+    fit: Any, found: list[Alternative], asked: bool = False, on_iteration: Callable[[Any], object] | None = None
+) -> Iterator[Finding]:
     """What each structure would take up: by its likelihood ratio; in large tables, unasked, by neighbours' correlations."""
     for alternative in found:
         if alternative.places is not None and fit.n_obs > FIELD_ROWS and not asked:
             yield from _neighbours(fit, alternative)
             continue
         try:
-            other = _fitted(fit, alternative.residual)
+            other = _fitted(fit, alternative.residual, on_iteration)
         except FitCancelled:
             raise
         except (ModelError, ArithmeticError) as error:
@@ -197,7 +178,7 @@ def alternative_findings(fit: Any, found: list[Alternative], asked: bool = False
         yield _compared(fit, other, alternative)
 
 
-def _fitted(fit: Any, residual: str) -> Any:
+def _fitted(fit: Any, residual: str, on_iteration: Callable[[Any], object] | None = None) -> Any:
     """The same model on the same rows with another residual."""
     if fit.again is None:
         raise ModelError("the fit cannot be repeated.")
@@ -206,7 +187,8 @@ def _fitted(fit: Any, residual: str) -> Any:
     for name in fit.table.columns:
         if name not in data.columns:
             data[name] = fit.table[name].to_numpy()
-    return again(fit.formula, data=data, residual=residual, fixed=None, ties=None, engine="auto")
+    changes = dict(residual=residual, fixed=None, ties=None, engine="auto", on_iteration=on_iteration)
+    return again(fit.formula, data=data, **changes)
 
 
 def _compared(fit: Any, other: Any, alternative: Alternative) -> Finding:

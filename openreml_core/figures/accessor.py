@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -28,6 +29,7 @@ from openreml_core.figures.quantiles import qq, qq_simulated
 from openreml_core.figures.scatter import observed_fitted, residuals_fitted, scale_location
 from openreml_core.figures.uncertainty import bootstrap_histograms, profile_curves
 from openreml_core.figures.variogram import variogram, variogram_surface
+from openreml_core.figures.words import residual_words
 
 
 class PlotAccessor:
@@ -57,13 +59,21 @@ class PlotAccessor:
     def residuals(self, kind: str = "conditional") -> go.Figure:
         """Residuals of a kind against fitted values."""
         e = self._fit.residuals(kind=kind)
-        fitted = self._fit.fitted(random=False) if kind == "marginal" else self._fit.fitted()
-        return residuals_fitted(fitted, e, self._rows(e.index), kind=f"{kind.capitalize()} residual")
+        return residuals_fitted(self._fitted(kind), e, self._rows(e.index), kind=residual_words(kind).capitalize())
 
-    def scale_location(self) -> go.Figure:
-        """Root of the conditional residuals' size against fitted values."""
-        e = self._fit.residuals()
-        return scale_location(self._fit.fitted(), e, self._rows(e.index))
+    def scale_location(self, kind: str = "conditional") -> go.Figure:
+        """Root of the residuals' size against fitted values."""
+        e = self._fit.residuals(kind=kind)
+        return scale_location(self._fitted(kind), e, self._rows(e.index))
+
+    def _fitted(self, kind: str) -> pd.Series:
+        """The fitted values that residuals of a kind are left by."""
+        if kind == "least-confounded":
+            raise DataError(
+                "Least confounded residuals belong to no single row.", hint="Draw their quantiles, or another kind."
+            )
+        marginal = kind in ("marginal", "standardized-marginal", "cholesky")
+        return self._fit.fitted(random=False) if marginal else self._fit.fitted()
 
     def qq(
         self, term: str | None = None, *, effect: str | None = None, kind: str = "conditional", seed: int = 1
@@ -71,7 +81,9 @@ class PlotAccessor:
         """Normal quantiles of the residuals, or of a random term's predicted effects."""
         if term is None:
             e = self._fit.residuals(kind=kind)
-            return qq(e, seed=seed, hover=self._rows(e.index))
+            if kind == "least-confounded":
+                return qq(e, seed=seed, what=residual_words(kind), row_word="Combination")
+            return qq(e, seed=seed, what=residual_words(kind), hover=self._rows(e.index))
         table = self._fit.random_effects(self._term(term))
         kinds = list(dict.fromkeys(table["effect"]))
         if effect is not None and effect not in kinds:
@@ -125,7 +137,7 @@ class PlotAccessor:
 
     def histogram(self, kind: str = "conditional") -> go.Figure:
         """Histogram of the residuals with the normal curve."""
-        return histogram(self._fit.residuals(kind=kind), what=f"{kind.capitalize()} residual")
+        return histogram(self._fit.residuals(kind=kind), what=residual_words(kind).capitalize())
 
     def trace(self, upto: int | None = None) -> go.Figure:
         """Criterion and scaled gradient against iteration."""
@@ -191,11 +203,16 @@ class PlotAccessor:
         e = self._fit.residuals(kind=kind)
         column = self._column(factor, e.index)
         grouping = {part for term in self._fit.random_terms for part in re.sub(r"\.\d+$", "", str(term)).split(":")}
-        return residuals_by(e, column.astype("category") if _name(factor) in grouping else column, _name(factor))
+        return residuals_by(
+            e,
+            column.astype("category") if _name(factor) in grouping else column,
+            _name(factor),
+            what=residual_words(kind),
+        )
 
     def field(
         self, row: str | pd.Series = "row", col: str | pd.Series = "col", what: str | pd.Series = "residuals", *,
-        aspect: float = 1.0, blocks: str | pd.Series | None = None,
+        aspect: float = 1.0, blocks: str | pd.Series | None = None, trial: tuple[str | pd.Series, Any] | None = None,
     ) -> go.Figure:  # fmt: skip
         """Response, residuals, fitted values, trend, BLUPs, or any column over the field.
 
@@ -210,16 +227,25 @@ class PlotAccessor:
             A plot's length along a field column, divided by its width along a field row.
         blocks : str or Series, optional
             A column whose levels are outlined.
+        trial : (column, level), optional
+            The plots of one trial alone.
         """
         e = self._fit.residuals()
-        rows, cols = self._column(row, e.index), self._column(col, e.index)
+        kept = np.ones(len(e), dtype=bool)
+        if trial is not None:
+            kept = (self._column(trial[0], e.index).astype(str) == str(trial[1])).to_numpy()
+            if not kept.any():
+                raise DataError(f"No plot lies in *{trial[1]}* of *{_name(trial[0])}*.", hint="Name one of its levels.")
+        rows, cols = self._column(row, e.index)[kept], self._column(col, e.index)[kept]
         place: dict[str, Any] = dict(aspect=aspect, row_name=_axis(row), col_name=_axis(col))
         found = self._over_field(what, _name(row), _name(col)) if isinstance(what, str) else None
         if found is not None:
             values, words, diverging = found
-            place["blocks"] = None if blocks is None else self._column(blocks, e.index)
-            return field_map(rows, cols, values, what=words, diverging=diverging, labels=self._first_level(), **place)
-        return design_map(rows, cols, self._column(what, e.index), name=_name(what), **place)
+            place["blocks"] = None if blocks is None else self._column(blocks, e.index)[kept]
+            labels = self._first_level()
+            named = None if labels is None else labels[kept]
+            return field_map(rows, cols, values[kept], what=words, diverging=diverging, labels=named, **place)
+        return design_map(rows, cols, self._column(what, e.index)[kept], name=_name(what), **place)
 
     def _over_field(self, what: str, row: str, col: str) -> tuple[pd.Series, str, bool] | None:
         """A quantity of the fit in every plot, its name, and whether it is coloured about zero."""

@@ -16,6 +16,9 @@ WORDS = {
     "covtrace": "COVTRACE",
     "covratio": "COVRATIO",
     "leverage": "Leverage",
+    "leverage_fixed": "Leverage of the fixed effects",
+    "leverage_random": "Leverage of the random effects",
+    "leverage_unconfounded": "Unconfounded leverage",
     "cooks_lme4": "Cook's distance (lme4)",
 }
 NAMED = 5

@@ -1,4 +1,4 @@
-"""Clouds of points: drawn as SVG while few, by WebGL above 1,000, thinned above 20,000; and points with intervals."""
+"""Clouds of points: drawn as SVG while few, by WebGL above 1,000, thinned above 5,000; and points with intervals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from openreml_core.figures.words import number, plain
 Array = NDArray[np.float64]
 
 GL_ABOVE = 1_000
-THIN_ABOVE = 20_000
+THIN_ABOVE = 5_000
 KEPT_EXTREMES = 1_000
 
 
@@ -41,7 +41,7 @@ def finite_pairs(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array, NDArray[np.i
 
 
 def thin(y: Array) -> NDArray[np.intp]:
-    """Choose which of n points to draw: all up to 20,000, else the 1,000 farthest from the middle and a fixed random rest."""
+    """Choose which of n points to draw: all up to 5,000, else the 1,000 farthest from the middle and a fixed random rest."""
     if y.size <= THIN_ABOVE:
         return np.arange(y.size)
     far = np.argsort(-np.abs(y - np.median(y)), kind="stable")

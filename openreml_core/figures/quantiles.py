@@ -18,6 +18,8 @@ from openreml_core.figures.points import THIN_ABOVE, Array, as_floats, cloud, in
 from openreml_core.figures.words import lines, number
 
 SIMULATED_VALUES = 4_000_000
+#: Values above which the envelope follows from the order statistics' law.
+BY_LAW_ABOVE = 20_000
 
 
 def qq(
@@ -59,23 +61,23 @@ def qq(
     if sd <= 1e-12 * abs(mean) or sd == 0:
         return theme.message(f"All {what}s are equal: there is no spread to compare with a normal distribution.")
     q = normal_quantiles(n)
-    low, high = envelope(n, seed=seed, samples=samples, level=level)
-    low, high = mean + sd * low, mean + sd * high
     drawn = _drawn(n)
+    low, high = envelope(n, seed=seed, samples=samples, level=level, at=drawn)
+    low, high = mean + sd * low, mean + sd * high
     fig = go.Figure()
     band = dict(mode="lines", hoverinfo="skip", showlegend=False)
-    fig.add_trace(go.Scatter(x=q[drawn], y=low[drawn], line=dict(width=0), name="Envelope, low", **band))
-    fig.add_trace(go.Scatter(x=q[drawn], y=high[drawn], line=dict(width=0), fill="tonexty", fillcolor=theme.GRID,
+    fig.add_trace(go.Scatter(x=q[drawn], y=low, line=dict(width=0), name="Envelope, low", **band))
+    fig.add_trace(go.Scatter(x=q[drawn], y=high, line=dict(width=0), fill="tonexty", fillcolor=theme.GRID,
                              name="Envelope, high", **band))  # fmt: skip
     ends = np.array([q[0], q[-1]])
     fig.add_trace(go.Scatter(x=ends, y=mean + sd * ends, line=dict(color=theme.INK, width=1.5), name="Normal", **band))
     index = index_of(residuals, full.size)
     first = row_text(index, hover, order[drawn], row_word)
-    outside = (e < low) | (e > high)
+    outside = (e[drawn] < low) | (e[drawn] > high)
     text = [
         lines(t, f"{what.capitalize()} {number(v, scale=sd)}", f"Normal quantile {number(k, digits=3, scale=1)}",
               "Outside the envelope" if o else None)
-        for t, v, k, o in zip(first, e[drawn], q[drawn], outside[drawn], strict=True)
+        for t, v, k, o in zip(first, e[drawn], q[drawn], outside, strict=True)
     ]  # fmt: skip
     fig.add_trace(cloud(q[drawn], e[drawn], colour=colour, hover=text, rows=[index[i] for i in order[drawn]]))
     theme.apply(fig, height=400)
@@ -143,7 +145,9 @@ def normal_quantiles(n: int) -> Array:
     return np.asarray(ndtri((np.arange(1, n + 1) - 0.375) / (n + 0.25)))
 
 
-def envelope(n: int, *, seed: int, samples: int = 1_000, level: float = 0.95) -> tuple[Array, Array]:
+def envelope(
+    n: int, *, seed: int, samples: int = 1_000, level: float = 0.95, at: np.ndarray | None = None
+) -> tuple[Array, Array]:
     """Give the middle ``level`` of each order statistic of n standardised normal values.
 
     Above 20,000 values, where mean and standard deviation are as good as known, from the order statistics' own law:
@@ -151,18 +155,18 @@ def envelope(n: int, *, seed: int, samples: int = 1_000, level: float = 0.95) ->
 
     Returns
     -------
-    low, high : array of shape (n,)
+    low, high : array of shape (n,), or of the shape of ``at``, the order statistics asked for, from 0
     """
     tails = [(1 - level) / 2, (1 + level) / 2]
-    if n > THIN_ABOVE:
-        i = np.arange(1, n + 1)
+    if n > BY_LAW_ABOVE:
+        i = np.arange(1, n + 1) if at is None else at + 1
         low, high = (np.asarray(ndtri(beta.ppf(p, i, n + 1 - i))) for p in tails)
         return low, high
     draws = max(min(samples, SIMULATED_VALUES // n), 200)
     z = np.random.default_rng(seed).standard_normal((draws, n))
     z = (z - z.mean(axis=1, keepdims=True)) / z.std(axis=1, ddof=1, keepdims=True)
     z.sort(axis=1)
-    low, high = np.quantile(z, tails, axis=0)
+    low, high = np.quantile(z if at is None else z[:, at], tails, axis=0)
     return low, high
 
 
@@ -170,5 +174,5 @@ def _drawn(n: int) -> np.ndarray:
     """Choose the order statistics to draw: all, or the 1,000 at either end and an even choice between."""
     if n <= THIN_ABOVE:
         return np.arange(n)
-    middle = np.linspace(1_000, n - 1_001, 8_000).round().astype(int)
+    middle = np.linspace(1_000, n - 1_001, THIN_ABOVE - 2_000).round().astype(int)
     return np.unique(np.concatenate([np.arange(1_000), middle, np.arange(n - 1_000, n)]))

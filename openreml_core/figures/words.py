@@ -86,6 +86,27 @@ def shorten(labels: Iterable[Any], width: int = 24) -> list[str]:
     return [escape(s, quote=False) for s in short]
 
 
+RESIDUALS = {
+    "studentized": "studentised",
+    "standardized": "studentised",
+    "studentized-external": "externally studentised",
+    "standardized-marginal": "standardised marginal",
+    "cholesky": "decorrelated",
+    "least-confounded": "least confounded",
+}
+
+
+def residual_words(kind: str) -> str:
+    """Say what a kind of residual is called.
+
+    Examples
+    --------
+    >>> residual_words("conditional"), residual_words("studentized-external")
+    ('conditional residual', 'externally studentised residual')
+    """
+    return f"{RESIDUALS.get(kind, kind.replace('-', ' '))} residual"
+
+
 def plain(name: Any) -> str:
     """Give a name as a reader says it: ``(Intercept)`` is ``Intercept``; the rest stays as the user wrote it."""
     return escape(str(name), quote=False).replace("(Intercept)", "Intercept")

@@ -14,6 +14,7 @@ from openreml_core.errors import DataError, ModelError, did_you_mean
 from openreml_core.fitted.specification import Specification
 from openreml_core.notation import Formula, parse_expression, quote
 from openreml_core.storage.record import stored_rows
+from openreml_core.tables import Excluded
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +29,14 @@ class Again:
         The whole table.
     options : mapping
         Every option of ``fit`` but formula, data and ``on_iteration``.
+    gone : tuple of (label, reason)
+        Rows left out on purpose that the table does not have any more.
     """
 
     fit: Callable[..., Any]
     data: pd.DataFrame
     options: Mapping[str, Any]
+    gone: Excluded = ()
 
     def __call__(self, formula: str, **changes: Any) -> Any:
         """Fit with some options changed.
@@ -47,13 +51,18 @@ class Again:
             if name not in known:
                 hint = did_you_mean(name, sorted(known)).replace("columns", "options")
                 raise ModelError(f"*{name}* is no option of a fit.", hint=hint)
-        return self.fit(formula, changes.pop("data", self.data), **{**self.options, **changes})
+        fitted = self.fit(formula, changes.pop("data", self.data), **{**self.options, **changes})
+        if self.gone:
+            spec = fitted.specification
+            fitted.specification = replace(spec, excluded=self.gone + spec.excluded)
+            fitted.again = replace(fitted.again, gone=self.gone)
+        return fitted
 
     def on_rows_of(self, fit: Any) -> Again:
         """The same on the rows that a fit used and no others, whatever a changed model would need of them."""
         spec: Specification = fit.specification
-        own = {"weights": spec.weights, "offset": spec.offset}
-        return replace(self, data=stored_rows(fit), options={**self.options, **own})
+        own = {"weights": spec.weights, "offset": spec.offset, "exclude": None}
+        return replace(self, data=stored_rows(fit), options={**self.options, **own}, gone=spec.excluded)
 
 
 def given_response(design: Design, response: Any) -> np.ndarray:
@@ -147,4 +156,5 @@ def again_with(again: Again, fit: Any) -> Again:
     rows = again.data.loc[fit.design.index].copy()
     for name in fit.design.formula.response_expression.names:
         rows[next((own for own in rows.columns if str(own) == name), name)] = fit.design.y
-    return replace(again, data=rows)
+    options = {**again.options, "exclude": None}
+    return replace(again, data=rows, options=options, gone=fit.specification.excluded)

@@ -101,6 +101,11 @@ class FittedModel:
         return self.design.n_dropped
 
     @property
+    def excluded(self) -> dict[int | str, str]:
+        """Rows left out on purpose, by their labels, with the reasons."""
+        return dict(self.specification.excluded)
+
+    @property
     def rank(self) -> int:
         """Rank of X, the number of fixed effects estimated."""
         return self._model.p

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -30,9 +31,10 @@ from openreml_core.diagnostics import (
     without_rows,
     without_sets,
 )
-from openreml_core.errors import DataError, ModelError
+from openreml_core.errors import ModelError
 from openreml_core.fitted.comparing import needed
 from openreml_core.fitted.field import Field
+from openreml_core.tables import exclusions
 
 
 class Diagnostics(Field):
@@ -200,7 +202,7 @@ class Diagnostics(Field):
         """The same of a table that :meth:`influence` has given."""
         return influential_cases(table, measure, rule, self.rank, self.n_obs - self.rank)
 
-    def without(self, cases: Any, group: Any = None) -> Any:
+    def without(self, cases: Any, group: Any = None, *, reason: str = "") -> Any:
         """The same model fitted again without some rows, or without some levels of a grouping.
 
         Parameters
@@ -209,6 +211,8 @@ class Diagnostics(Field):
             Rows by the table's labels; levels where ``group`` is given.
         group : optional
             As for :meth:`influence`.
+        reason : str
+            Why; ``excluded`` of the new fit says so.
 
         Returns
         -------
@@ -226,11 +230,12 @@ class Diagnostics(Field):
         >>> fit.without("337", "Subject").n_obs
         170
         """
-        rows = self._named_rows(cases, group)
+        rows = self.named_rows(cases, group)
         again = needed(self).on_rows_of(self)
         kept = np.ones(self.n_obs, dtype=bool)
         kept[rows] = False
-        return again(self.formula, data=again.data[kept])
+        new = exclusions(dict.fromkeys(self.design.index[rows], reason))
+        return replace(again, gone=again.gone + new)(self.formula, data=again.data[kept])
 
     # -- the distribution, and the verdict ----------------------------------------------------------------------
 
@@ -286,6 +291,7 @@ class Diagnostics(Field):
         by: Any = None,
         alternatives: Sequence[str] | None = None,
         seed: int = 1,
+        on_progress: Any = None,
     ) -> Verdict:
         """The verdict: what was found, why it matters, and what to do next, the gravest first.
 
@@ -300,6 +306,8 @@ class Diagnostics(Field):
             3,000 rows; ``()`` tries none.
         seed : int
             Of the draws that residuals are compared with.
+        on_progress : callable, optional
+            Called with the checks done and all; returning False cancels.
 
         Returns
         -------
@@ -313,7 +321,7 @@ class Diagnostics(Field):
         >>> fit.check().of("residual structure")[0].subject
         ('id(Subject):ar1(Days)',)
         """
-        return verdict(self, row, col, by, alternatives, seed)
+        return verdict(self, row, col, by, alternatives, seed, on_progress=on_progress)
 
     # -- inner --------------------------------------------------------------------------------------------------
 
@@ -350,30 +358,6 @@ class Diagnostics(Field):
             return Cases(index, sets, None, refits.deletions, refits, word)
         deletions = without_rows(view) if sets is None else without_sets(view, sets)
         return Cases(index, sets, None, deletions, None, word)
-
-    def _named_rows(self, cases: Any, group: Any) -> np.ndarray:
-        """Numbers of the rows that cases name."""
-        if isinstance(cases, pd.DataFrame):
-            cases = list(cases.index)
-        elif isinstance(cases, str) or not isinstance(cases, Sequence | np.ndarray | pd.Index | pd.Series):
-            cases = [cases]
-        wanted = list(cases)
-        if group is None:
-            known: pd.Index = self.design.index
-            held = known.get_indexer_for(pd.Index(wanted)) if wanted else np.zeros(0, dtype=int)
-            missing = [w for w in wanted if w not in known]
-            rows = held
-        else:
-            grouping = grouping_of(self.table, group)
-            missing = [w for w in wanted if str(w) not in grouping.levels]
-            rows = np.flatnonzero(np.isin(np.array([*grouping.levels, ""])[grouping.codes], [str(w) for w in wanted]))
-        if missing or not wanted:
-            said = ", ".join(str(m) for m in missing[:5])
-            raise DataError(
-                f"The fit has no {'row' if group is None else 'level'} {said}." if missing else "No case is named.",
-                hint="Name rows by the table's labels, or levels of the group that is given.",
-            )
-        return rows
 
 
 def _probability(level: Any) -> float:

@@ -17,12 +17,13 @@ from openreml_core.diagnostics import (
     grouping_of,
     kind_named,
     place_numbers,
+    places_of,
     positions_of,
     serial_autocorrelation,
     trend_values,
     variogram_table,
 )
-from openreml_core.errors import ModelError
+from openreml_core.errors import DataError, ModelError
 from openreml_core.fitted.base import FittedModel
 from openreml_core.notation import parse_residual
 
@@ -45,6 +46,54 @@ class Field(FittedModel):
             if len(whole) == len(index) and whole.index.equals(index):
                 return whole
         return self.data
+
+    def places(self, row: str | None = None, col: str | None = None) -> tuple[str, str, str | None] | None:
+        """The columns that say where plots lie, as given or as their names say: rows, columns, trials if there are several.
+
+        Examples
+        --------
+        >>> import openreml_core as reml
+        >>> reml.fit("yield ~ rep + (1 | gen)", reml.load_sample("john_alpha")).places()
+        ('row', 'col', None)
+        """
+        return places_of(self.table, row, col)
+
+    def named_rows(self, cases: Any, group: Any = None) -> np.ndarray:
+        """The rows that cases name, by their numbers among the rows used, from 0.
+
+        Parameters
+        ----------
+        cases : label or list of labels, or a table indexed by them
+            Rows by the table's labels; levels where ``group`` is given.
+        group : str, list of str, Series or array, optional
+            Columns, or a label for each row.
+
+        Raises
+        ------
+        DataError
+            Labels that the fit does not have.
+        """
+        if isinstance(cases, pd.DataFrame):
+            cases = list(cases.index)
+        elif isinstance(cases, str) or not isinstance(cases, Sequence | np.ndarray | pd.Index | pd.Series):
+            cases = [cases]
+        wanted = list(cases)
+        if group is None:
+            known: pd.Index = self.design.index
+            held = known.get_indexer_for(pd.Index(wanted)) if wanted else np.zeros(0, dtype=int)
+            missing = [w for w in wanted if w not in known]
+            rows = held
+        else:
+            grouping = grouping_of(self.table, group)
+            missing = [w for w in wanted if str(w) not in grouping.levels]
+            rows = np.flatnonzero(np.isin(np.array([*grouping.levels, ""])[grouping.codes], [str(w) for w in wanted]))
+        if missing or not wanted:
+            said = ", ".join(str(m) for m in missing[:5])
+            raise DataError(
+                f"The fit has no {'row' if group is None else 'level'} {said}." if missing else "No case is named.",
+                hint="Name rows by the table's labels, or levels of the group that is given.",
+            )
+        return rows
 
     def variogram(
         self, row: Any = "row", col: Any = "col", *, by: Any = None, kind: str = "conditional", direction: str = "surface",

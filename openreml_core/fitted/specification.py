@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from openreml_core.tables import Excluded
+
 
 @dataclass(frozen=True)
 class Specification:
@@ -23,3 +25,5 @@ class Specification:
     fixed: dict[str, Any] | None = None
     ties: dict[str, str] | None = None
     missing: str = "drop"
+    #: Rows that were left out on purpose: their labels and the reasons.
+    excluded: Excluded = ()

@@ -24,7 +24,8 @@ from openreml_core.repeat import Executor, run_all, workers_of
 
 OnFit = Callable[[FitDone], object]
 #: What ``fit`` can be asked for each time.
-OPTIONS = tuple(name for name in inspect.signature(fit).parameters if name not in ("formula", "data", "on_iteration"))
+_OF_ONE = ("formula", "data", "on_iteration", "exclude")
+OPTIONS = tuple(name for name in inspect.signature(fit).parameters if name not in _OF_ONE)
 #: Batches of responses that a worker of an executor gets, so that all end at about the same time.
 BATCHES = 2
 

@@ -8,6 +8,7 @@ from openreml_core.design.columns import as_factor
 from openreml_core.design.contrasts import Contrast, contrast_matrix
 from openreml_core.errors import ModelError
 from openreml_core.notation import parse_residual
+from openreml_core.tables import Excluded, exclusion_words
 
 LANGUAGES = ("python", "r-lme4")
 
@@ -53,6 +54,7 @@ def _python(fit: Any) -> str:
         "fixed": (spec.fixed, None),
         "ties": (spec.ties, None),
         "missing": (spec.missing, "drop"),
+        "exclude": (dict(spec.excluded), {}),
     }
     given = "".join(f",\n    {name}={value!r}" for name, (value, default) in options.items() if value != default)
     factors = _factors(fit)
@@ -86,9 +88,25 @@ def _lme4(fit: Any) -> str:
     extra += f", offset = `{spec.offset}`" if spec.offset else ""
     extra += _r_contrasts(fit, words)
     lines = ["library(lme4)", "", 'data <- read.csv("data.csv", check.names = FALSE)']
+    lines += _r_exclusion(spec.excluded)
     lines += [f"data[[{_quoted(name)}]] <- factor(data[[{_quoted(name)}]])" for name in _factors(fit, groups=True)]
     lines += [f"fit <- lmer({text}, data{extra})", "summary(fit)"]
     return "\n".join(lines) + "\n"
+
+
+def _r_exclusion(excluded: Excluded) -> list[str]:
+    """Leaves the excluded rows out: R counts them from 1."""
+    if not excluded:
+        return []
+    numbers = [label for label, _ in excluded if isinstance(label, int) and label >= 0]
+    if len(numbers) < len(excluded):
+        raise ModelError(
+            "The rows left out have names, which a file read into R does not.", hint="Take the Python code."
+        )
+    words = exclusion_words(
+        tuple((n + 1, " ".join(why.split())) for n, (_, why) in zip(numbers, excluded, strict=True))
+    )
+    return [f"# left out, counted from 1: {words}", f"data <- data[-c({', '.join(str(n + 1) for n in numbers)}), ]"]
 
 
 def _r_contrasts(fit: Any, words: dict[str, str]) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from openreml_core.covariance import SmoothTerm
 from openreml_core.report.words import number, p_value
+from openreml_core.tables import exclusion_words
 
 #: Columns of a terminal that the text keeps to; tables may be wider.
 WIDTH = 100
@@ -32,6 +33,8 @@ def header_lines(fit: Any) -> list[tuple[str, str]]:
     ]  # fmt: skip
     if fit.specification.residual:
         lines.insert(1, ("Residual", fit.specification.residual))
+    if fit.specification.excluded:
+        lines.insert(-4, ("Excluded", exclusion_words(fit.specification.excluded)))
     if fit.specification.weights:
         lines.insert(-4, ("Weights", fit.specification.weights))
     return lines

@@ -104,7 +104,7 @@ def check_record(record: dict[str, Any]) -> None:
 
 def _check_specification(found: Any) -> None:
     _require(type(found) is dict and "formula" in found, "it has no specification")
-    known = {*_TEXTS, *_OPTIONAL_TEXTS, "contrasts", "max_iterations", "start", "fixed", "ties"}
+    known = {*_TEXTS, *_OPTIONAL_TEXTS, "contrasts", "max_iterations", "start", "fixed", "ties", "excluded"}
     for name, value in found.items():
         what = f"*{name}* of its specification is {str(value)[:40]!r}"
         if name in _TEXTS:
@@ -115,6 +115,8 @@ def _check_specification(found: Any) -> None:
             _require(type(value) is dict and all(map(_is_contrast, value.values())), what)
         elif name == "ties":
             _require(value is None or (type(value) is dict and all(type(text) is str for text in value.values())), what)
+        elif name == "excluded":
+            _require(_all(value, _is_exclusion), what)
         elif name == "max_iterations":
             _require(value is None or _is_count(value), what)
         else:
@@ -157,6 +159,11 @@ def _is_contrast(value: Any) -> bool:
         return False
     texts = (value.get(name, []) for name in ("names", "levels"))
     return _is_value(value["matrix"]) and all(_all(text, lambda t: type(t) is str) for text in texts)
+
+
+def _is_exclusion(value: Any) -> bool:
+    """Whether a value is the label of a row and the reason why it was left out."""
+    return type(value) is list and [type(v) in (int, str) for v in value] == [True, True] and type(value[1]) is str
 
 
 def _is_value(value: Any, depth: int = 2) -> bool:

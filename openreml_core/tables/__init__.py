@@ -11,6 +11,7 @@ A table becomes a study in a few steps::
 
 from openreml_core.tables.columns import describe_columns
 from openreml_core.tables.description import describe_design
+from openreml_core.tables.exclusion import Excluded, exclusion_words, exclusions, left_in, plain_label
 from openreml_core.tables.guessing import guess_roles
 from openreml_core.tables.proposal import suggest_formula
 from openreml_core.tables.reading import read_table, sheet_names
@@ -20,13 +21,18 @@ from openreml_core.tables.source import MAX_BYTES
 
 __all__ = [
     "MAX_BYTES",
+    "Excluded",
     "Role",
     "Sample",
     "apply_roles",
     "describe_columns",
     "describe_design",
+    "exclusion_words",
+    "exclusions",
     "guess_roles",
+    "left_in",
     "load_sample",
+    "plain_label",
     "read_table",
     "sample_data",
     "sheet_names",

@@ -60,7 +60,8 @@ def test_many_points_go_to_webgl_and_very_many_are_thinned_with_the_extremes_kep
     y[777] = 40
     fig = residuals_fitted(np.arange(30_000.0), y)
     points = cloud(fig)
-    assert len(points.x) == 20_000 and 40 in points.y and "20,000 of 30,000 points" in said(fig)
+    assert len(points.x) == 5_000 and 40 in points.y and "5,000 of 30,000 points" in said(fig)
+    assert "the 1,000 farthest out among them" in said(fig)
     far = np.sort(np.abs(y - np.median(y)))[-1000:]
     assert np.isin(far, np.abs(np.array(points.y) - np.median(y))).all()
 
@@ -127,7 +128,7 @@ def test_qq_of_30000_draws_both_tails_in_full() -> None:
     y = np.array(fig.data[-1].y)
     np.testing.assert_array_equal(y[:1000], np.sort(e)[:1000])
     np.testing.assert_array_equal(y[-1000:], np.sort(e)[-1000:])
-    assert len(y) <= 10_000 and "of 30,000 points" in said(fig)
+    assert len(y) <= 5_000 and "of 30,000 points" in said(fig)
 
 
 @pytest.mark.parametrize(
