@@ -16,9 +16,10 @@ from openreml_core.hierarchical import draws, integrals, saving, tables
 from openreml_core.hierarchical.em import Visit
 from openreml_core.hierarchical.group import Group
 from openreml_core.hierarchical.louis import covariance_of, directions, information
+from openreml_core.hierarchical.m_step import Known
 from openreml_core.hierarchical.model import Model
 from openreml_core.hierarchical.parameters import Parameter
-from openreml_core.hierarchical.posterior import Likelihood
+from openreml_core.hierarchical.posterior import Likelihood, Posteriors
 from openreml_core.hierarchical.subjects import Subjects
 from openreml_core.reml.trace import TraceRow, trace_frame
 
@@ -62,7 +63,7 @@ class HierarchicalFit:
         converged: bool,
         message: str,
         warnings: Sequence[str],
-        prior: tuple[Tensor, Tensor, Tensor, float] | None,
+        prior: Known | None,
     ) -> None:
         self.model, self.data, self.visit = model, data, visit
         self.places, self.status = list(places), tuple(status)
@@ -169,7 +170,8 @@ class HierarchicalFit:
     @cached_property
     def _estimates_covariance(self) -> Tensor:
         v = self.visit
-        known = information(v.group, v.modes.at, self.posterior_covariances, v.weights, self.covariates, self.prior)
+        posteriors = Posteriors(v.modes.at, self.posterior_covariances, v.weights, self.covariates)
+        known = information(v.group, posteriors, self.prior)
         return covariance_of(known, v.group, len(self.terms))
 
     def _frame(self, matrix: Tensor) -> pd.DataFrame:
