@@ -293,9 +293,18 @@ class HierarchicalFit:
         return pd.Series(value.numpy(), index=pd.Index(names, name="subject"))
 
     def bic(self, method: str = "laplace", **options: Any) -> float:
-        """Integrated BIC: -2 log evidence + k log(number of trials), k the group's parameters (2 d if diagonal).
+        """Integrated BIC: -2 log evidence + k log(number of trials); smaller is better.
 
-        Huys et al. (2011); smaller is better.
+        k counts what was estimated of the group. With a diagonal covariance these are d means and d variances, k = 2 d, the
+        formula of Huys et al. (2011). A full covariance has d (d - 1) / 2 covariances more, k = d + d (d + 1) / 2: each of
+        them was fitted to the trials as well, and without its penalty a full covariance would win whatever the data are.
+        With covariates there are d coefficients for each term in the place of d means. Parameters that are held, and
+        subjects' own, which the evidence integrates over, are not counted.
+
+        Parameters
+        ----------
+        method, **options
+            Of :meth:`evidence`.
         """
         return -2 * self.evidence(method, **options) + self.n_group_parameters * float(np.log(self.n_trials))
 
