@@ -155,6 +155,42 @@ def recovery_scatter(table: pd.DataFrame) -> go.Figure:
     return fig
 
 
+def confusion_matrix(table: pd.DataFrame) -> go.Figure:
+    """Draw how often each model is the best one for data of each model.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of :func:`openreml_core.hierarchical.confusion`.
+    """
+    if table.empty:
+        return theme.message("There are no models to confuse.")
+    rows, columns = (shorten([plain(name) for name in names], 28) for names in (table.index, table.columns))
+    share = table.to_numpy(dtype=float)
+    hover = [
+        [
+            lines(f"<b>Simulated: {plain(r)}</b>", f"Best: {plain(c)}", f"{100 * v:.0f} % of the sets")
+            for c, v in zip(table.columns, row, strict=True)
+        ]
+        for r, row in zip(table.index, share, strict=True)
+    ]
+    fig = go.Figure(
+        go.Heatmap(
+            z=share, x=columns, y=rows, zmin=0, zmax=1, colorscale=theme.SEQUENTIAL, showscale=False, xgap=2, ygap=2,
+            hovertext=hover, hoverinfo="text",
+        )
+    )  # fmt: skip
+    for i, row in enumerate(share):
+        for j, v in enumerate(row):
+            fig.add_annotation(
+                x=j, y=i, text=f"{100 * v:.0f} %", showarrow=False, font_color="#F4F5F7" if v > 0.5 else "#22262E"
+            )
+    theme.apply(fig, height=70 + 54 * len(table))
+    fig.update_xaxes(title_text="Best by integrated BIC", side="bottom", showgrid=False, type="category")
+    fig.update_yaxes(title_text="Simulated", autorange="reversed", showgrid=False, type="category")
+    return fig
+
+
 def evidence_trace(trace: pd.DataFrame, upto: int | None = None) -> go.Figure:
     """Draw -2 log evidence and EM's step against iteration.
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from openreml_core.errors import DataError, ModelError, did_you_mean
-from openreml_core.hierarchical import draws, integrals, saving, tables
+from openreml_core.hierarchical import draws, integrals, saving, script, tables
 from openreml_core.hierarchical.em import Visit
 from openreml_core.hierarchical.group import Group
 from openreml_core.hierarchical.louis import covariance_of, directions, information
@@ -319,6 +319,27 @@ class HierarchicalFit:
             Where nothing can be written.
         """
         saving.write(path, self)
+
+    def to_code(self, trials: str = script.READ, subject: str = "subject") -> str:
+        """The Python script that repeats the fit.
+
+        Parameters
+        ----------
+        trials : str
+            A Python expression that gives the trials; by default they are read from a file ``trials.csv``.
+        subject : str
+            Their column of subjects.
+
+        Raises
+        ------
+        ModelError
+            For a model of the user's own.
+        """
+        return script.fit_code(self, trials, subject)
+
+    def trials(self, subject: str = "subject") -> pd.DataFrame:
+        """The trials of all subjects, also of those that were left out, as one table with a column ``subject``."""
+        return tables.trials(self, subject)
 
     def summary(self) -> str:
         """The fit as text."""

@@ -64,7 +64,9 @@ def test_threads_of_joblib_give_the_same(data: pd.DataFrame, slow) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # of dask's own parts
 def test_a_dask_cluster_gives_the_same(data: pd.DataFrame, slow) -> None:
-    distributed = pytest.importorskip("distributed", reason="dask[distributed] is not installed; the extra is [cluster]")
+    distributed = pytest.importorskip(
+        "distributed", reason="dask[distributed] is not installed; the extra is [cluster]"
+    )
     joblib = pytest.importorskip("joblib", reason="joblib is not installed")
 
     def on_a_worker(parameters: np.ndarray, trials: pd.DataFrame) -> float:

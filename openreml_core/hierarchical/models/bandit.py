@@ -26,6 +26,7 @@ class Bandit(LibraryModel):
     """
 
     roles = ("choice", "reward")
+    ordered = True
 
     def __init__(self, n_options: int = 2, columns: Mapping[str, str] | None = None) -> None:
         super().__init__(columns)
