@@ -20,6 +20,7 @@ from openreml_core.hierarchical.comparison import compare, verdict
 from openreml_core.hierarchical.describing import Trials, describe_trials
 from openreml_core.hierarchical.families import Family
 from openreml_core.hierarchical.fitting import fit
+from openreml_core.hierarchical.guessing import guess_columns
 from openreml_core.hierarchical.loading import fit_or_load, load
 from openreml_core.hierarchical.m_step import GroupPrior
 from openreml_core.hierarchical.model import Model, PythonModel, TorchModel
@@ -49,6 +50,7 @@ __all__ = [
     "exceedance_probabilities",
     "fit",
     "fit_or_load",
+    "guess_columns",
     "linear_recurrence",
     "load",
     "models",

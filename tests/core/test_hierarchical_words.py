@@ -64,6 +64,25 @@ def test_alternatives_keep_the_users_columns() -> None:
     assert [m.columns for m in regressions] == [("hit", "x", "load"), ("hit", "load"), ("hit", "x"), ("hit",)]
 
 
+def test_columns_are_guessed_by_name_and_only_once() -> None:
+    guess = reml.hierarchical.guess_columns
+    own = pd.DataFrame(columns=["Participant_ID", "key.response", "Reward", "trial"])
+    assert guess(models.RescorlaWagner(), own) == {
+        "subject": "Participant_ID",
+        "choice": "key.response",
+        "reward": "Reward",
+    }
+    assert guess(models.DriftDiffusion(), pd.DataFrame(columns=["subject", "RT", "response"])) == {
+        "subject": "subject",
+        "response": "response",
+        "time": "RT",
+    }
+    for model in EVERY:
+        simulated = guess(model, model.simulate(2, 10, seed=1))
+        assert simulated == {"subject": "subject", **{role: role for role in model.roles}}
+    assert guess(models.ProspectTheory(), pd.DataFrame(columns=["a", "b"])) == {}
+
+
 def trials() -> pd.DataFrame:
     table = models.RescorlaWagner().simulate(n_subjects=6, n_trials=30, seed=2)
     table = table[~((table["subject"] == 2) & (table["trial"] > 1))]
