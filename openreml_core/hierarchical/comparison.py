@@ -14,6 +14,11 @@ from openreml_core.hierarchical.selection import random_effects_selection
 
 #: The column that others report: it leaves the determinant out, and picks wrong models.
 LABELLED = "laplace_without_determinant"
+METHODS = {
+    "laplace": "Laplace's approximation",
+    "quadrature": "adaptive Gauss-Hermite quadrature",
+    "importance": "importance sampling",
+}
 #: Differences of BIC, and what they are worth.
 STRENGTHS = (
     (2.0, "not worth more than a bare mention"),
@@ -90,7 +95,7 @@ def compare(
     table[LABELLED] = table.pop("penalty") - 2 * np.array(without)
     table = table.sort_values("bic", kind="stable")
     dropped = sorted({str(s) for f in named.values() for s in f.data.names} - {str(s) for s in common})
-    notes = [f"Evidence by {method}; {len(common)} subjects, {trials} trials."]
+    notes = [f"Evidence by {METHODS[method]}; {len(common):,} subjects, {trials:,} trials."]
     notes += [f"Left out, because a model could not be fitted to them: {', '.join(dropped)}."] if dropped else []
     notes += [f"The fit of {name} has not converged." for name, f in named.items() if not f.converged]
     notes += [f"{LABELLED}: without the determinant of Laplace's formula, for comparison only."]
@@ -130,7 +135,7 @@ def verdict(table: pd.DataFrame) -> tuple[str, ...]:
     )
     other = str(table[LABELLED].idxmin()) if table[LABELLED].notna().all() else best
     if other != best:
-        out.append(f"The formula without its determinant would have picked {other}; it is not to be trusted.")
+        out.append(f"The formula without its determinant would have picked {other}: it rewards parameters that trials do not tell.")
     return tuple(out)
 
 

@@ -114,6 +114,13 @@ class HierarchicalFit:
         return self._frame(group.scale * group.family.variance_factor(group.k))
 
     @property
+    def group_correlation(self) -> pd.DataFrame:
+        """Correlations (d, d) of the parameters between subjects, of the scale matrix."""
+        scale = self.visit.group.scale
+        sd = scale.diagonal().sqrt()
+        return self._frame(scale / (sd[:, None] * sd))
+
+    @property
     def group_scale(self) -> pd.DataFrame:
         """The family's scale matrix S (d, d); the covariance itself for the Gaussian."""
         return self._frame(self.visit.group.scale)
