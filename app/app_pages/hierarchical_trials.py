@@ -29,10 +29,10 @@ if found.trials is None:
 with st.container(key="sides_group"):
     left, right = st.columns(2, gap="large")
 with left:
-    st.subheader("Model", anchor=False)
+    st.subheader("The model", anchor=False)
     group_model.draw(found)
 with right:
-    st.subheader("Trials", anchor=False)
+    st.subheader("The trials", anchor=False)
     group_trials.source(found)
     if found.trials is not None:
         st.markdown(f"**{parts.plain(found.trials.name)}**")

@@ -187,13 +187,8 @@ def _predictors(found: GroupStudy, model: Any) -> None:
 def parameters(model: Any) -> None:
     """What each subject's parameters mean."""
     about = reml.hierarchical.models.describe(model)
-    shown = about.rename(columns={"parameter": "Parameter", "meaning": "What it says", "scale": "Values"})
-    st.dataframe(
-        shown[["Parameter", "What it says", "Values"]], key="group_parameters", hide_index=True, width="stretch",
-        row_height=42,
-        column_config={
-            "Parameter": st.column_config.TextColumn(width=165),
-            "What it says": st.column_config.TextColumn(width="large"),
-            "Values": st.column_config.TextColumn(width=85),
-        },
-    )  # fmt: skip
+    lines = [
+        f"- **{parts.plain(row.parameter)}** ({row.scale}): {parts.plain(row.meaning)}" for row in about.itertuples()
+    ]
+    st.markdown("**What every subject has of its own**")
+    st.markdown("\n".join(lines))

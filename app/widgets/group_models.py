@@ -73,13 +73,13 @@ def fit_all(found: GroupStudy, chosen: dict[str, Request], job: Job) -> Fitted:
 
 def evidence(compared: pd.DataFrame) -> None:
     """The verdict, the chart and the table."""
-    for sentence in reml.hierarchical.verdict(compared):
-        st.markdown(f"- {parts.plain(sentence)}")
+    st.markdown("\n".join(f"- {parts.plain(sentence)}" for sentence in reml.hierarchical.verdict(compared)))
     parts.figure(figures.evidence_comparison(compared), "group_evidence", "model-evidence")
     notes = compared.attrs["notes"]
     st.caption(
         f"Integrated BIC = -2 log evidence + k log(trials), k the means, variances and covariances of the group. "
-        f"{parts.said(notes[0])} Frequency and exceedance by random-effects selection over subjects (Stephan et al. 2009).",
+        f"{parts.said(notes[0])} Frequency and exceedance by random-effects selection over subjects (Stephan et al. 2009). "
+        "No determinant: the same BIC by a formula that others use, for comparison only.",
         help="The evidence is how probable the trials are under a model whatever the subjects' parameters are. Frequency: the "
         "share of subjects whose trials come from a model. Exceedance: the probability that it is the most frequent one.",
     )
@@ -92,11 +92,11 @@ def evidence(compared: pd.DataFrame) -> None:
             "Above the best": compared["bic_difference"].to_list(),
             "Frequency": (100 * compared["frequency"]).to_list(),
             "Exceedance": (100 * compared["exceedance"]).to_list(),
-            "BIC without determinant": compared["laplace_without_determinant"].to_list(),
+            "No determinant": compared["laplace_without_determinant"].to_list(),
         }
     )
     percent = {
-        name: st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100, help=words)
+        name: st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100, width=120, help=words)
         for name, words in (
             ("Frequency", "Expected share of subjects whose trials come from this model."),
             ("Exceedance", "Probability that this model is more frequent than every other."),
@@ -109,7 +109,7 @@ def evidence(compared: pd.DataFrame) -> None:
             ("Integrated BIC", "Smaller is better."),
             ("Above the best", "Differences above 10 are very strong evidence; below 2 they say nothing."),
             (
-                "BIC without determinant",
+                "No determinant",
                 "Laplace's formula with its determinant left out. Others report it; it rewards parameters that the trials do "
                 "not determine and picks wrong models. For comparison only.",
             ),

@@ -7,7 +7,7 @@ import streamlit as st
 from app.groups import GroupStudy
 from app.session import seed, value
 
-COVARIANCES = {"diagonal": "diagonal: parameters vary independently", "full": "full: parameters may be correlated"}
+COVARIANCES = {"diagonal": "diagonal: independent parameters", "full": "full: correlated parameters"}
 FAMILIES = {"gaussian": "normal", "student_t": "Student t", "laplace": "Laplace", "cauchy": "Cauchy"}
 MISSING = {"exclude": "leave out the subject", "drop": "leave out the trial"}
 

@@ -63,19 +63,19 @@ def parameters(found: GroupStudy, model: Any) -> None:
         return
     summary = made.summary().reset_index()
     parts.figure(figures.recovery_scatter(made.table), "group_recovered", "recovery")
-    good = summary["r"] >= 0.8
+    good = summary["r_native"] >= 0.8
     st.markdown("\n".join(f"- {_words(row)}" for row in summary.itertuples()))
     if not good.all():
         st.caption("More trials for each subject raise r; more subjects make the group better known, not its subjects.")
     st.caption(
-        "r, bias and root mean square error of the subjects' modes on the free scale; coverage is the share of 95 % intervals "
-        f"that hold the truth. {made.converged} of {chosen.n_sets} {'set' if chosen.n_sets == 1 else 'sets'} converged.",
+        "r: correlation of simulated and estimated values. Bias and root mean square error (RMSE) on the free scale; coverage "
+        f"is the share of 95 % intervals that hold the truth. Converged: {made.converged} of {chosen.n_sets}.",
     )
     shown = pd.DataFrame(
         {
             "Parameter": summary["parameter"],
-            "r": summary["r"],
-            "r, own scale": summary["r_native"],
+            "r": summary["r_native"],
+            "r, free scale": summary["r"],
             "Bias": summary["bias"],
             "RMSE": summary["rmse"],
             "Coverage": 100 * summary["coverage"],
@@ -88,8 +88,9 @@ def parameters(found: GroupStudy, model: Any) -> None:
 
 
 def _words(row: Any) -> str:
-    quality = "well recovered" if row.r >= 0.8 else "fairly recovered" if row.r >= 0.6 else "poorly recovered"
-    return f"{parts.plain(row.parameter)} is {quality} (r = {row.r:.2f})"
+    r = row.r_native
+    quality = "well recovered" if r >= 0.8 else "fairly recovered" if r >= 0.6 else "poorly recovered"
+    return f"{parts.plain(row.parameter)} is {quality} (r = {r:.2f})"
 
 
 def models(found: GroupStudy, known: dict[str, Any]) -> None:

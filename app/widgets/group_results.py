@@ -154,7 +154,7 @@ def keep(shown: GroupFit) -> None:
     fit = shown.fit
     code = tried(lambda: fit.to_code(shown.trials.code, shown.request.subject))
     if not missing(code):
-        st.code(code, language="python")
+        st.code(code, language="python", wrap_lines=True)
 
     def packed() -> bytes:
         buffer = io.BytesIO()

@@ -19,7 +19,7 @@ SHOWN = 1000
 def source(found: GroupStudy) -> None:
     """Where trials come from."""
     st.segmented_control(
-        "Trials", [SIMULATED, FILE], format_func=str.capitalize, **lasting(found.choices, "group_source", SIMULATED),
+        "Where from", [SIMULATED, FILE], format_func=str.capitalize, **lasting(found.choices, "group_source", SIMULATED),
         help="An example is drawn from the chosen model, so that the truth is known. Your own: a row per trial.",
     )  # fmt: skip
     if value("group_source") == FILE:
@@ -30,7 +30,8 @@ def source(found: GroupStudy) -> None:
 
 def _simulate(found: GroupStudy) -> None:
     kept = found.choices
-    cells = st.columns([1, 1, 1, 1.2], vertical_alignment="bottom")
+    with st.container(key="beside_simulation"):
+        cells = st.columns([1, 1, 1, 1.2], vertical_alignment="bottom")
     n = cells[0].number_input(
         "Subjects",
         2,
@@ -87,10 +88,11 @@ def columns(found: GroupStudy) -> None:
     roles = [SUBJECT, *(r for r in model.roles if r not in predictors)]
     names = [str(c) for c in found.trials.table.columns]
     across = 3
-    for first in range(0, len(roles), across):
-        for cell, role in zip(st.columns(across), roles[first : first + across], strict=False):
-            with cell:
-                _column(found, model, role, names)
+    with st.container(key="beside_columns"):
+        for first in range(0, len(roles), across):
+            for cell, role in zip(st.columns(across), roles[first : first + across], strict=False):
+                with cell:
+                    _column(found, model, role, names)
 
 
 def _column(found: GroupStudy, model: object, role: str, names: list[str]) -> None:
@@ -126,8 +128,7 @@ def seen(found: GroupStudy) -> bool:
     except reml.ModelError as problem:
         parts.error(str(problem))
         return False
-    for sentence in about.seen:
-        st.markdown(f"- {parts.said(sentence)}")
+    st.markdown("\n".join(f"- {parts.said(sentence)}" for sentence in about.seen))
     parts.notes(about.findings)
     return True
 
@@ -136,9 +137,10 @@ def table(found: GroupStudy) -> None:
     """The trials themselves."""
     assert found.trials is not None
     rows = found.trials.table
-    parts.table(rows.head(SHOWN), "group_table", "trials", height=240)
+    st.dataframe(rows.head(SHOWN), key="group_table", height=240, width="stretch", hide_index=True, placeholder="")
     if len(rows) > SHOWN:
-        st.caption(f"The first {SHOWN:,} of {len(rows):,} trials.")
+        st.caption(f"The first {SHOWN:,} of {len(rows):,} trials; the download has all.")
+    parts.download(rows, "group_table_csv", "trials", "Download the trials")
 
 
 def card(found: GroupStudy) -> None:

@@ -135,7 +135,9 @@ def verdict(table: pd.DataFrame) -> tuple[str, ...]:
     )
     other = str(table[LABELLED].idxmin()) if table[LABELLED].notna().all() else best
     if other != best:
-        out.append(f"The formula without its determinant would have picked {other}: it rewards parameters that trials do not tell.")
+        out.append(
+            f"The formula without its determinant would have picked {other}: it rewards parameters that trials do not tell."
+        )
     return tuple(out)
 
 
