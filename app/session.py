@@ -237,6 +237,13 @@ def value(key: str, default: Any = None) -> Any:
     return st.session_state.get(key, default)
 
 
+def holding(key: str, current: Any) -> str:
+    """Give a widget the study's value before it is drawn; its ``on_change`` has to tell the study of a new one."""
+    if value(key) != current:
+        put(key, current)
+    return key
+
+
 def lasting(kept: dict[str, Any], key: str, default: Any, among: Sequence[Any] | None = None) -> dict[str, Any]:
     """Arguments of a widget whose value is kept in ``kept`` while its page is left: its key, and what to do on a change.
 

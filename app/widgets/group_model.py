@@ -11,7 +11,7 @@ import streamlit as st
 
 import openreml_core as reml
 from app.groups import SUBJECT, GroupStudy
-from app.session import put, seed, value
+from app.session import holding, value
 from app.widgets import parts
 
 TITLES = {
@@ -98,11 +98,9 @@ def draw(found: GroupStudy) -> None:
         found.match()
 
     st.selectbox(
-        "Model", list(TITLES), format_func=TITLES.__getitem__, key=seed("group_kind", found.kind), on_change=changed,
+        "Model", list(TITLES), format_func=TITLES.__getitem__, key=holding("group_kind", found.kind), on_change=changed,
         help="What is thought to have made each subject's responses. Every subject has its own values of the parameters.",
     )  # fmt: skip
-    if value("group_kind") != found.kind:
-        put("group_kind", found.kind)
     try:
         plain = found.model(named=False)
     except reml.ModelError as problem:
@@ -134,17 +132,17 @@ def _one(found: GroupStudy, setting: Choice | Flag | Count, current: Any) -> Non
     key = f"group_setting_{found.kind}_{setting.name}"
     changed = _changed(found, setting.name, key)
     if isinstance(setting, Flag):
-        st.checkbox(setting.label, key=seed(key, current), on_change=changed, help=setting.help)
+        st.checkbox(setting.label, key=holding(key, current), on_change=changed, help=setting.help)
     elif isinstance(setting, Choice):
         st.selectbox(
-            setting.label, list(setting.values), format_func=setting.values.__getitem__, key=seed(key, current),
+            setting.label, list(setting.values), format_func=setting.values.__getitem__, key=holding(key, current),
             on_change=changed, help=setting.help,
         )  # fmt: skip
     else:
         whole = isinstance(setting.low, int)
         kind = int if whole else float
         st.number_input(
-            setting.label, kind(setting.low), kind(setting.high), step=1 if whole else 0.05, key=seed(key, kind(current)),
+            setting.label, kind(setting.low), kind(setting.high), step=1 if whole else 0.05, key=holding(key, kind(current)),
             on_change=changed, help=setting.help,
         )  # fmt: skip
 
@@ -176,10 +174,8 @@ def _predictors(found: GroupStudy, model: Any) -> None:
         found.set(predictors=list(value(key)))
         found.match()
 
-    if any(p not in numbers for p in value(key) or []):
-        put(key, own)
     st.multiselect(
-        "Predictors", numbers, key=seed(key, own), on_change=changed,
+        "Predictors", numbers, key=holding(key, own), on_change=changed,
         help="Columns of numbers; each gets a slope in every subject. Text columns have to be coded as numbers.",
     )  # fmt: skip
 

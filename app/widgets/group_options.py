@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.groups import GroupStudy
-from app.session import seed, value
+from app.session import holding, value
 
 COVARIANCES = {"diagonal": "diagonal: independent parameters", "full": "full: correlated parameters"}
 FAMILIES = {"gaussian": "normal", "student_t": "Student t", "laplace": "Laplace", "cauchy": "Cauchy"}
@@ -25,27 +25,27 @@ def draw(found: GroupStudy) -> None:
     first, second, third, fourth = st.columns([1.5, 1.1, 1, 1.2], vertical_alignment="bottom")
     first.selectbox(
         "Covariance between subjects", list(COVARIANCES), format_func=COVARIANCES.__getitem__,
-        key=seed("group_covariance", found.covariance), on_change=changed,
+        key=holding("group_covariance", found.covariance), on_change=changed,
         help="Full asks whether subjects with a high value of one parameter have a high value of another. It needs more "
         "subjects, 30 or so.",
     )  # fmt: skip
     second.selectbox(
-        "Family of the group", list(FAMILIES), format_func=FAMILIES.__getitem__, key=seed("group_family", found.family),
+        "Family of the group", list(FAMILIES), format_func=FAMILIES.__getitem__, key=holding("group_family", found.family),
         on_change=changed,
         help="How subjects are spread about the group's mean. Student t, Laplace and Cauchy allow for single subjects far "
         "from the others, who then pull less.",
     )  # fmt: skip
     third.number_input(
-        "Iterations at most", 1, 10_000, key=seed("group_limit", found.max_iterations), on_change=changed,
+        "Iterations at most", 1, 10_000, key=holding("group_limit", found.max_iterations), on_change=changed,
         help="Where the search stops even if it has not converged.",
     )  # fmt: skip
     fourth.selectbox(
         "Where a value is missing", list(MISSING), format_func=MISSING.__getitem__,
-        key=seed("group_missing", found.missing), on_change=changed,
+        key=holding("group_missing", found.missing), on_change=changed,
         help="In a learning model a trial that is left out is one that the subject never met.",
     )  # fmt: skip
     if found.family == "student_t":
         second.number_input(
-            "Degrees of freedom", 1.0, 100.0, key=seed("group_df", found.df), on_change=changed,
+            "Degrees of freedom", 1.0, 100.0, key=holding("group_df", found.df), on_change=changed,
             help="Fewer allow for subjects further out; 30 is nearly normal.",
         )  # fmt: skip

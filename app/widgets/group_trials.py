@@ -6,7 +6,7 @@ import streamlit as st
 
 import openreml_core as reml
 from app.groups import SUBJECT, GroupStudy
-from app.session import forget, lasting, put, seed, trial_table, value
+from app.session import forget, holding, lasting, trial_table, value
 from app.widgets import group_model, parts
 from app.widgets.sources import newly_read
 from openreml_core.hierarchical.script import model_code
@@ -98,8 +98,6 @@ def columns(found: GroupStudy) -> None:
 def _column(found: GroupStudy, model: object, role: str, names: list[str]) -> None:
     key = f"group_column_{role}"
     own = found.columns.get(role)
-    if value(key) != own:
-        put(key, own)
 
     def changed() -> None:
         if value(key) is None:
@@ -109,7 +107,7 @@ def _column(found: GroupStudy, model: object, role: str, names: list[str]) -> No
 
     meaning = "who did the trial" if role == SUBJECT else reml.hierarchical.models.column_meaning(model, role)
     st.selectbox(
-        role.replace("_", " ").capitalize(), names, index=None, key=seed(key, own), on_change=changed,
+        role.replace("_", " ").capitalize(), names, index=None, key=holding(key, own), on_change=changed,
         placeholder="choose a column", help=f"{meaning[0].upper()}{meaning[1:]}.",
     )  # fmt: skip
 
