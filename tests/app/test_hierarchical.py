@@ -224,7 +224,7 @@ def test_subjects_that_fail_are_said_before_and_listed_after_the_fit() -> None:
 
 
 def test_a_column_that_is_not_found_is_asked_for() -> None:
-    table = models.RescorlaWagner().simulate(5, 20, seed=1).rename(columns={"reward": "lohn"})
+    table = models.RescorlaWagner().simulate(12, 60, seed=1).rename(columns={"reward": "lohn"})
     at = brought(table)
     assert "Choose a column for *reward*" in "\n".join(i.value for i in at.info)
     assert page(at, "fit").button(key="group_fit").disabled
