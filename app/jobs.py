@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import streamlit as st
@@ -23,6 +23,7 @@ import streamlit as st
 import openreml_core as reml
 
 WORKERS = 4
+Fit = TypeVar("Fit", bound="IteratingJob")
 #: Seconds that a page waits for an answer before it shows that one is on its way.
 WAIT = 1.0
 
@@ -113,15 +114,15 @@ class Job:
             self._settle(State.DONE, result=result)
 
 
-class FitJob(Job):
-    """A fit.
+class IteratingJob(Job):
+    """A fit that tells its iterations.
 
     Parameters
     ----------
-    formula : str
-    options : dict
-        Of ``reml.fit``.
-    data : DataFrame
+    work : callable
+        Computes the fit; it hands ``told`` on as ``on_iteration``.
+    limit : int
+        The iterations it may take.
 
     Attributes
     ----------
@@ -132,19 +133,52 @@ class FitJob(Job):
     too_large = "There is not enough memory for this model. Fit a part of the rows."
     broken = "The fit ended with an error that should not happen. The details below help to mend it."
 
-    def __init__(self, formula: str, options: dict[str, Any], data: pd.DataFrame) -> None:
-        self.formula, self.options, self.rows = formula, options, list[reml.TraceRow]()
-        super().__init__(lambda job: reml.fit(formula, data, on_iteration=self._iteration, **options))
+    def __init__(self, work: Callable[[Job], Any], limit: int) -> None:
+        self.limit, self.rows = limit, list[reml.TraceRow]()
+        super().__init__(work)
 
-    @property
-    def limit(self) -> int:
-        """The iterations it may take."""
-        return int(self.options.get("max_iterations") or 100)
-
-    def _iteration(self, row: reml.TraceRow) -> bool:
+    def told(self, row: reml.TraceRow) -> bool:
+        """Keep an iteration; whether to go on."""
         if self.active:
             self.rows.append(row)
         return self.active
+
+
+class FitJob(IteratingJob):
+    """A fit of a mixed model.
+
+    Parameters
+    ----------
+    formula : str
+    options : dict
+        Of ``reml.fit``.
+    data : DataFrame
+    """
+
+    def __init__(self, formula: str, options: dict[str, Any], data: pd.DataFrame) -> None:
+        self.formula, self.options = formula, options
+        limit = int(options.get("max_iterations") or 100)
+        super().__init__(lambda job: reml.fit(formula, data, on_iteration=self.told, **options), limit)
+
+
+class GroupJob(IteratingJob):
+    """A fit of a hierarchical model.
+
+    Parameters
+    ----------
+    model : LibraryModel
+    trials : DataFrame
+    options : dict
+        Of ``reml.hierarchical.fit``.
+    """
+
+    too_large = "There is not enough memory for these trials. Fit a part of the subjects."
+
+    def __init__(self, model: Any, trials: pd.DataFrame, options: dict[str, Any]) -> None:
+        fit = reml.hierarchical.fit
+        super().__init__(
+            lambda job: fit(model, trials, on_iteration=self.told, **options), int(options["max_iterations"])
+        )
 
 
 class Answers:
@@ -193,6 +227,10 @@ def _executor(kind: str) -> ThreadPoolExecutor:
 
 def submit(formula: str, data: pd.DataFrame, options: dict[str, Any]) -> FitJob:
     """Start a fit and return its job."""
-    job = FitJob(formula, options, data)
+    return begin(FitJob(formula, options, data))
+
+
+def begin(job: Fit) -> Fit:
+    """Start the job of a fit and return it."""
     _executor("fit").submit(job.run)
     return job

@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 import openreml_core as reml
+from app.groups import GroupStudy, TrialTable
 from app.jobs import Answers, FitJob, State, submit
 from openreml_core.relationship import RelationshipReading
 
@@ -151,6 +152,7 @@ class Study:
     asked: Specification | None = None
     answers: Answers = field(default_factory=Answers)
     ddf: str = "satterthwaite"
+    group: GroupStudy = field(default_factory=GroupStudy)
 
     def use(self, data: Dataset) -> None:
         """Take up a data set; the fits made so far are kept."""
@@ -221,6 +223,7 @@ def study() -> Study:
     """The study of this visitor, the result of an ended job taken up."""
     found: Study = st.session_state.setdefault(_STUDY, Study())
     found.settle()
+    found.group.settle()
     return found
 
 
@@ -230,6 +233,11 @@ def dataset(name: str, table: pd.DataFrame, *, sample: reml.Sample | None = None
     roles = {str(c): roles.get(str(c), reml.Role.IGNORE) for c in table.columns}
     proposal = sample.formula if sample else reml.suggest_formula(table, roles)
     return Dataset(name, table, roles, digest_of(table), proposal, note=sample.source if sample else "")
+
+
+def trial_table(name: str, table: pd.DataFrame, code: str) -> TrialTable:
+    """Trials by the name of their file, or of their simulation, and the Python expression that gives them."""
+    return TrialTable(name, table, digest_of(table), code)
 
 
 def digest_of(table: pd.DataFrame) -> str:
@@ -248,6 +256,26 @@ def seed(key: str, value: Any) -> str:
 def value(key: str, default: Any = None) -> Any:
     """The value of a widget."""
     return st.session_state.get(key, default)
+
+
+def holding(key: str, current: Any) -> str:
+    """Give a widget the study's value before it is drawn; its ``on_change`` has to tell the study of a new one."""
+    if value(key) != current:
+        put(key, current)
+    return key
+
+
+def lasting(kept: dict[str, Any], key: str, default: Any, among: Sequence[Any] | None = None) -> dict[str, Any]:
+    """Arguments of a widget whose value is kept in ``kept`` while its page is left: its key, and what to do on a change.
+
+    ``among`` are the options that it offers now: what was chosen among others before is kept as far as it is still offered.
+    """
+    if among is not None and kept.get(f"{key} among") != list(among):
+        own = kept.get(key, default)
+        own = [v for v in own if v in among] if isinstance(own, list) else own if own in among else default
+        kept[key] = st.session_state[key] = own
+        kept[f"{key} among"] = list(among)
+    return {"key": seed(key, kept.get(key, default)), "on_change": lambda: kept.update({key: value(key)})}
 
 
 def put(key: str, new: Any) -> None:

@@ -11,7 +11,7 @@ if str(ROOT.parent) not in sys.path:
 
 import streamlit as st  # noqa: E402
 
-from app.widgets import sidebar, style  # noqa: E402
+from app.widgets import group_sidebar, sidebar, style  # noqa: E402
 
 st.set_page_config(page_title="OpenREML Studio", page_icon=str(ROOT / "static" / "favicon.png"), layout="wide")
 st.logo(str(ROOT / "static" / "logo.svg"), icon_image=str(ROOT / "static" / "favicon.png"), size="large")
@@ -29,8 +29,16 @@ pages = st.navigation(
             st.Page("app_pages/compare.py", title="Compare fits", icon=":material/balance:"),
             st.Page("app_pages/predict.py", title="Predict", icon=":material/batch_prediction:"),
         ],
-    }
+        "Hierarchical models": [
+            st.Page("app_pages/hierarchical_trials.py", title="Trials", icon=":material/groups:"),
+            st.Page("app_pages/hierarchical_fit.py", title="Group fit", icon=":material/monitoring:"),
+            st.Page("app_pages/hierarchical_results.py", title="Group results", icon=":material/scatter_plot:"),
+            st.Page("app_pages/hierarchical_compare.py", title="Model evidence", icon=":material/balance:"),
+            st.Page("app_pages/hierarchical_recovery.py", title="Recovery", icon=":material/school:"),
+        ],
+    },
+    expanded=True,
 )
 style.draw()
-sidebar.draw()
+(group_sidebar if pages.url_path.startswith("hierarchical") else sidebar).draw()
 pages.run()

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 import openreml_core as reml
-from app.jobs import FitJob, State
+from app.jobs import IteratingJob, State
 from app.session import FittedModel, put, seed, study, value
 from app.widgets import parts
 from openreml_core import figures
@@ -48,7 +48,7 @@ def status(trace: pd.DataFrame) -> str:
     )
 
 
-def _few(job: FitJob) -> list[reml.TraceRow]:
+def few(job: IteratingJob) -> list[reml.TraceRow]:
     """Rows of a job that may be writing more, thinned before they become a table."""
     rows = list(job.rows)
     step = -(-len(rows) // MOST) or 1
@@ -56,13 +56,13 @@ def _few(job: FitJob) -> list[reml.TraceRow]:
     return kept if not rows or kept[-1] is rows[-1] else [*kept, rows[-1]]
 
 
-def way(job: FitJob) -> float:
-    """How far the search is: by its gradient from the first to 1e-6, on a log scale, or by its iterations."""
+def way(job: IteratingJob, goal: float = 1e-6) -> float:
+    """How far the search is: by its gradient from the first to the ``goal``, on a log scale, or by its iterations."""
     rows = list(job.rows)
     part = min(len(rows) / max(job.limit, 1), 1.0)
     first, best = (rows[0].gradient, min(r.gradient for r in rows[-20:])) if rows else (0.0, 0.0)
-    if first > 1e-6 and best > 0:
-        part = max(part, math.log(first / best) / math.log(first / 1e-6))
+    if first > goal and best > 0:
+        part = max(part, math.log(first / best) / math.log(first / goal))
     return min(max(part, 0.0), 1.0)
 
 
@@ -75,7 +75,7 @@ def live() -> None:
             st.info(cancelled(job))  # said at once; the page follows
         st.rerun()
         return
-    trace = trace_frame(_few(job))
+    trace = trace_frame(few(job))
     text = status(trace) if len(trace) else f"Setting up · {job.seconds:.1f} s"
     done = way(job)
     left, right = st.columns([5, 1], vertical_alignment="bottom")
@@ -93,6 +93,11 @@ def draw(trace: pd.DataFrame, key: str, upto: int | None = None) -> None:
     trace = thinned(trace, upto)
     parts.figure(figures.convergence(trace, upto), f"{key}_convergence", "convergence")
     st.markdown("**Parameters on their natural scale**")
+    parameters(trace, key, upto)
+
+
+def parameters(trace: pd.DataFrame, key: str, upto: int | None = None) -> None:
+    """The parameters against iteration; a group of them at a time where they are many."""
     groups = figures.parameter_groups(trace)
     names = next(iter(groups.values()))
     if len(groups) > 1:
@@ -148,18 +153,18 @@ def replay(shown: FittedModel) -> None:
     rows(trace, "replay")
 
 
-def cancelled(job: FitJob) -> str:
+def cancelled(job: IteratingJob) -> str:
     """That a job was cancelled, and what is kept."""
     count = max(len(job.rows) - 1, 0)
     return f"Cancelled after {count} iteration{'' if count == 1 else 's'}. The study and its other fits are kept."
 
 
-def ended(job: FitJob) -> None:
+def ended(job: IteratingJob) -> None:
     """What became of a job that gave no result."""
     if job.state is State.CANCELLED:
         st.info(cancelled(job))
         if job.rows:
-            draw(trace_frame(_few(job)), "cancelled")
+            draw(trace_frame(few(job)), "cancelled")
     elif job.state is State.FAILED:
         parts.error(job.error, job.details)
         st.page_link(parts.PAGES["model"], label="Back to the model", icon=":material/arrow_back:")

@@ -16,7 +16,21 @@ from openreml_core.report.words import p_value
 
 PAGES = {
     name: f"app_pages/{name}.py"
-    for name in ("data", "model", "fit", "results", "means", "diagnostics", "compare", "predict")
+    for name in (
+        "data",
+        "model",
+        "fit",
+        "results",
+        "means",
+        "diagnostics",
+        "compare",
+        "predict",
+        "hierarchical_trials",
+        "hierarchical_fit",
+        "hierarchical_results",
+        "hierarchical_compare",
+        "hierarchical_recovery",
+    )
 }
 
 

@@ -30,14 +30,19 @@ def draw() -> None:
         if len(found.fits) > 1:
             _switch(found)
         if found.data is not None:
-            st.segmented_control(
-                "Download figures as",
-                ["svg", "png"],
-                format_func=str.upper,
-                default="svg",
-                key="figure_format",
-                help="The camera above a figure saves it in this format: SVG for print, PNG for slides.",
-            )
+            figure_format()
+
+
+def figure_format() -> None:
+    """In which format the camera above a figure saves it."""
+    st.segmented_control(
+        "Download figures as",
+        ["svg", "png"],
+        format_func=str.upper,
+        default="svg",
+        key="figure_format",
+        help="The camera above a figure saves it in this format: SVG for print, PNG for slides.",
+    )
 
 
 def _data(found: Study) -> None:

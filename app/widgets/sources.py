@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 import openreml_core as reml
@@ -21,31 +22,36 @@ FORGOTTEN = (
 
 def upload(study: Study) -> None:
     """The upload box; a workbook of several sheets asks for one."""
+    found = newly_read("upload", "Upload a table", kept=study.data.name if study.data is not None else "")
+    if found is not None:
+        _take(study, *found)
+        st.rerun()
+
+
+def newly_read(key: str, label: str, kept: str = "") -> tuple[str, pd.DataFrame] | None:
+    """An upload box, and name and table of a file that has not been read before; an error is said, and what is kept."""
     file = st.file_uploader(
-        "Upload a table",
-        type=KINDS,
-        key="upload",
+        label, type=KINDS, key=key,
         help="CSV, TSV, text, Excel or Parquet. Separator, decimal mark and encoding are found out.",
-    )
+    )  # fmt: skip
     if file is None:
-        put("upload_read", None)
-        put("upload_problem", None)
-        return
+        put(f"{key}_read", None)
+        put(f"{key}_problem", None)
+        return None
     try:
-        sheet = sheet_of(file, "upload_sheet")
-        if value("upload_read") != (file.file_id, sheet):
-            put("upload_read", (file.file_id, sheet))
-            put("upload_problem", None)
+        sheet = sheet_of(file, f"{key}_sheet")
+        if value(f"{key}_read") != (file.file_id, sheet):
+            put(f"{key}_read", (file.file_id, sheet))
+            put(f"{key}_problem", None)
             with st.spinner(f"Reading {file.name} ..."):
-                table = reml.read_table(file, name=file.name, sheet=sheet)
-            _take(study, file.name, table)
-            st.rerun()
+                return file.name, reml.read_table(file, name=file.name, sheet=sheet)
     except reml.ModelError as problem:
-        put("upload_problem", f"{file.name}: {problem}")
-    if value("upload_problem"):
-        error(value("upload_problem"))
-        if study.data is not None:
-            st.caption(f"The study so far is kept: {plain(study.data.name)}.")
+        put(f"{key}_problem", f"{file.name}: {problem}")
+    if value(f"{key}_problem"):
+        error(value(f"{key}_problem"))
+        if kept:
+            st.caption(f"What was open before is kept: {plain(kept)}.")
+    return None
 
 
 def sheet_of(file: Any, key: str) -> str | None:

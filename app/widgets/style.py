@@ -26,6 +26,7 @@ CSS = """
   }
   [class*="st-key-sides"] [data-testid="stColumn"]:has([class*="st-key-emblem"]) + [data-testid="stColumn"]:not(
     :has([data-testid="stColumn"])) { min-width: 0; }
+  [class*="st-key-sides"] [class*="st-key-beside"] [data-testid="stColumn"] { min-width: 44%; }
   .st-key-role_rows [data-testid="stColumn"]:nth-child(3),
   .st-key-role_rows [data-testid="stColumn"]:nth-child(6) { display: none; }
 }

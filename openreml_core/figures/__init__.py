@@ -16,6 +16,7 @@ from openreml_core.figures.effects import caterpillar
 from openreml_core.figures.field import field_map
 from openreml_core.figures.groups import residuals_by
 from openreml_core.figures.hierarchical import (
+    confusion_matrix,
     evidence_comparison,
     evidence_trace,
     group_density,
@@ -42,6 +43,7 @@ __all__ = [
     "column_bars",
     "column_histogram",
     "config",
+    "confusion_matrix",
     "convergence",
     "correlogram",
     "criteria",

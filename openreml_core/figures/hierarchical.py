@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,14 @@ from openreml_core.figures.words import lines, number, plain, shorten
 
 #: Points of a density curve, and how far it reaches in standard deviations.
 POINTS, REACH = 201, 4.0
+
+# step kind of EM -> words, colour
+EM_STEPS = {
+    "EM": ("EM step", theme.RANDOM),
+    "SQUAREM": ("Extrapolated", theme.GREEN),
+    "to zero": ("Variance set to zero", theme.BOUND),
+    "rejected": ("Rejected", theme.FAILED),
+}
 
 
 def parameter_distributions(fit: Any) -> go.Figure:
@@ -104,7 +113,10 @@ def evidence_comparison(table: pd.DataFrame) -> go.Figure:
         )
     )  # fmt: skip
     theme.apply(fig, height=max(34 * len(table) + 70, 130))
-    fig.update_xaxes(title_text="Integrated BIC above the best", rangemode="tozero")
+    most = float(table["bic_difference"].max()) or 1.0
+    fig.update_xaxes(
+        title_text="Integrated BIC above the best", range=[0, 1.16 * most]
+    )  # room for the words beside a bar
     fig.update_yaxes(autorange="reversed", type="category")
     return fig
 
@@ -155,6 +167,47 @@ def recovery_scatter(table: pd.DataFrame) -> go.Figure:
     return fig
 
 
+def confusion_matrix(table: pd.DataFrame) -> go.Figure:
+    """Draw how often each model is the best one for data of each model.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of :func:`openreml_core.hierarchical.confusion`.
+    """
+    if table.empty:
+        return theme.message("There are no models to confuse.")
+    rows, columns = (_folded(names) for names in (table.index, table.columns))
+    share = table.to_numpy(dtype=float)
+    hover = [
+        [
+            lines(f"<b>Simulated: {plain(r)}</b>", f"Best: {plain(c)}", f"{100 * v:.0f} % of the sets")
+            for c, v in zip(table.columns, row, strict=True)
+        ]
+        for r, row in zip(table.index, share, strict=True)
+    ]
+    fig = go.Figure(
+        go.Heatmap(
+            z=share, x=columns, y=rows, zmin=0, zmax=1, colorscale=theme.SEQUENTIAL, showscale=False, xgap=2, ygap=2,
+            hovertext=hover, hoverinfo="text",
+        )
+    )  # fmt: skip
+    for i, row in enumerate(share):
+        for j, v in enumerate(row):
+            fig.add_annotation(
+                x=j, y=i, text=f"{100 * v:.0f} %", showarrow=False, font_color="#F4F5F7" if v > 0.5 else "#22262E"
+            )
+    theme.apply(fig, height=70 + 54 * len(table))
+    fig.update_xaxes(title_text="Best by integrated BIC", side="bottom", showgrid=False, type="category")
+    fig.update_yaxes(title_text="Simulated", autorange="reversed", showgrid=False, type="category")
+    return fig
+
+
+def _folded(names: Any, width: int = 18) -> list[str]:
+    """Names in short lines, so that axes do not turn them."""
+    return ["<br>".join(wrap(plain(name), width)) for name in shorten(list(map(str, names)), 48)]
+
+
 def evidence_trace(trace: pd.DataFrame, upto: int | None = None) -> go.Figure:
     """Draw -2 log evidence and EM's step against iteration.
 
@@ -168,22 +221,31 @@ def evidence_trace(trace: pd.DataFrame, upto: int | None = None) -> go.Figure:
     if trace.empty:
         return theme.message("The fit has not begun.")
     seen = trace if upto is None else trace[trace["iteration"] <= upto]
-    colours = {"EM": theme.RANDOM, "SQUAREM": theme.GREEN, "rejected": theme.FAILED}
     fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.12)
     for row, column in ((1, "criterion"), (2, "gradient")):
-        marker = dict(color=[colours.get(s, theme.INK) for s in seen["step"]], size=7)
+        line = dict(color=theme.FAINT, width=1.5)
         fig.add_trace(
             go.Scatter(
-                x=seen["iteration"], y=seen[column], mode="lines+markers", marker=marker,
-                line=dict(color=theme.FAINT, width=1.5), hovertext=[plain(s) for s in seen["sentence"]], hoverinfo="text+y",
+                x=seen["iteration"], y=seen[column], mode="lines", line=line, hoverinfo="skip", showlegend=False
             ),
             row=row, col=1,
         )  # fmt: skip
-    theme.apply(fig, height=380)
+        for step in dict.fromkeys(seen["step"]):
+            own = seen[seen["step"] == step]
+            words, colour = EM_STEPS.get(step, (step, theme.INK))
+            fig.add_trace(
+                go.Scatter(
+                    x=own["iteration"], y=own[column], mode="markers", marker=dict(color=colour, size=7), name=words,
+                    hovertext=[plain(s) for s in own["sentence"]], hoverinfo="text+y", legendgroup=step,
+                    showlegend=row == 1 and step != "start",
+                ),
+                row=row, col=1,
+            )  # fmt: skip
+    theme.apply(fig, height=380, legend=True)
     last = float(trace["iteration"].max())
     fig.update_xaxes(range=[-0.3, last + 0.3], showgrid=False)
     fig.update_xaxes(title_text="Iteration", row=2)
-    fig.update_yaxes(title_text="\u22122 log evidence", row=1)
+    fig.update_yaxes(title_text="\u22122 log evidence", tickformat=".6~f", row=1)
     fig.update_yaxes(title_text="EM step (group SD)", type="log", row=2)
     fig.update_layout(uirevision="evidence")
     return fig

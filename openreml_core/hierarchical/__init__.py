@@ -16,9 +16,11 @@ from __future__ import annotations
 
 from openreml_core.hierarchical import models
 from openreml_core.hierarchical.batch import Batch
-from openreml_core.hierarchical.comparison import compare
+from openreml_core.hierarchical.comparison import compare, verdict
+from openreml_core.hierarchical.describing import Trials, describe_trials
 from openreml_core.hierarchical.families import Family
 from openreml_core.hierarchical.fitting import fit
+from openreml_core.hierarchical.guessing import guess_columns
 from openreml_core.hierarchical.loading import fit_or_load, load
 from openreml_core.hierarchical.m_step import GroupPrior
 from openreml_core.hierarchical.model import Model, PythonModel, TorchModel
@@ -41,11 +43,14 @@ __all__ = [
     "PythonModel",
     "Recovery",
     "TorchModel",
+    "Trials",
     "compare",
     "confusion",
+    "describe_trials",
     "exceedance_probabilities",
     "fit",
     "fit_or_load",
+    "guess_columns",
     "linear_recurrence",
     "load",
     "models",
@@ -53,4 +58,5 @@ __all__ = [
     "random_effects_selection",
     "recover",
     "true_parameters",
+    "verdict",
 ]

@@ -14,6 +14,18 @@ from openreml_core.hierarchical.selection import random_effects_selection
 
 #: The column that others report: it leaves the determinant out, and picks wrong models.
 LABELLED = "laplace_without_determinant"
+METHODS = {
+    "laplace": "Laplace's approximation",
+    "quadrature": "adaptive Gauss-Hermite quadrature",
+    "importance": "importance sampling",
+}
+#: Differences of BIC, and what they are worth.
+STRENGTHS = (
+    (2.0, "not worth more than a bare mention"),
+    (6.0, "positive evidence"),
+    (10.0, "strong evidence"),
+    (float("inf"), "very strong evidence"),
+)
 
 
 def compare(
@@ -83,12 +95,50 @@ def compare(
     table[LABELLED] = table.pop("penalty") - 2 * np.array(without)
     table = table.sort_values("bic", kind="stable")
     dropped = sorted({str(s) for f in named.values() for s in f.data.names} - {str(s) for s in common})
-    notes = [f"Evidence by {method}; {len(common)} subjects, {trials} trials."]
+    notes = [f"Evidence by {METHODS[method]}; {len(common):,} subjects, {trials:,} trials."]
     notes += [f"Left out, because a model could not be fitted to them: {', '.join(dropped)}."] if dropped else []
     notes += [f"The fit of {name} has not converged." for name, f in named.items() if not f.converged]
     notes += [f"{LABELLED}: without the determinant of Laplace's formula, for comparison only."]
     table.attrs.update(method=method, notes=tuple(notes))
     return table
+
+
+def verdict(table: pd.DataFrame) -> tuple[str, ...]:
+    """Say which model is best, and by how much.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of :func:`compare`.
+
+    Returns
+    -------
+    tuple of str
+        The words for a difference of BIC are those of Kass and Raftery (1995), J. Am. Stat. Assoc. 90, 773-795, table in 3.2:
+        it approximates twice the logarithm of a Bayes factor.
+    """
+    best, second = table.index[0], table.index[1]
+    ahead = float(table["bic_difference"].iloc[1])
+    strength = next(words for limit, words in STRENGTHS if ahead < limit)
+    out = [f"{best} is best: its integrated BIC is {ahead:.3g} lower than that of {second}, {strength}."]
+    if ahead < STRENGTHS[0][0]:
+        out = [
+            f"{best} and {second} are as good as each other: their integrated BICs differ by {ahead:.2g}, {strength}."
+        ]
+    often = str(table["exceedance"].idxmax())
+    chance = float(table["exceedance"].max())
+    who = "it" if often == best else often
+    words = "above 99.9 %" if chance > 0.999 else f"{100 * chance:.3g} %"
+    out.append(
+        f"{'Yet among' if often != best else 'Among'} subjects, {who} is more frequent than every other model with a "
+        f"probability of {words} (exceedance)."
+    )
+    other = str(table[LABELLED].idxmin()) if table[LABELLED].notna().all() else best
+    if other != best:
+        out.append(
+            f"The formula without its determinant would have picked {other}: it rewards parameters that trials do not tell."
+        )
+    return tuple(out)
 
 
 def _named(fits: Any) -> dict[str, HierarchicalFit]:

@@ -21,8 +21,8 @@ from torch import Tensor
 from openreml_core.errors import ConvergenceError, FitCancelled
 from openreml_core.hierarchical.group import SMALLEST, Group
 from openreml_core.hierarchical.laplace import laplace_terms
-from openreml_core.hierarchical.m_step import maximised
-from openreml_core.hierarchical.posterior import Likelihood, Modes, Normals
+from openreml_core.hierarchical.m_step import Known, maximised
+from openreml_core.hierarchical.posterior import Likelihood, Modes, Normals, Posteriors
 from openreml_core.hierarchical.squarem import extrapolated, rate
 from openreml_core.hierarchical.wording import EM, REJECTED, SQUAREM, START, ZERO, group_values, sentence
 from openreml_core.reml.trace import TraceRow
@@ -127,7 +127,7 @@ class ExpectationMaximisation:
     covariates: Tensor
     names: Sequence[str]
     terms: Sequence[str]
-    prior: tuple[Tensor, Tensor, Tensor, float] | None = None
+    prior: Known | None = None
     criterion: str = "evidence"
     tolerance: float = 1e-10
     max_iterations: int = 100
@@ -295,9 +295,8 @@ class ExpectationMaximisation:
         covariance = _inverse(modes.hessian(normals), found)
         evidence = modes.value + group.bound(modes.at - means, weights, tangent)
         evidence = evidence + laplace_terms(modes.hessian(normals), found)
-        following = maximised(
-            group, modes.at[found], covariance[found], weights[found], self.covariates[found], self.prior
-        )
+        posteriors = Posteriors(modes.at[found], covariance[found], weights[found], self.covariates[found])
+        following = maximised(group, posteriors, self.prior)
         return Visit(group, modes, normals, weights, tangent, evidence.where(found, torch.nan), following)
 
     # -- sizes ----------------------------------------------------------------------------------------------------

@@ -71,7 +71,8 @@ def fit(
     start : mapping of str to float, or HierarchicalFit, optional
         Native values where the group's means begin; or the group of another fit of the same model.
     n_jobs : int
-        Processes for a PythonModel (joblib); a torch model needs none.
+        Processes for a PythonModel, by joblib; -1 is every core, 1 needs no joblib. The backend is the caller's, a Dask
+        cluster as well: ``with joblib.parallel_config(backend="dask"): fit(...)``. A torch model needs none.
     family : {"gaussian", "student_t", "laplace", "cauchy"} or Family
         Of subjects' free parameters; fitted as scale mixtures of normals.
     covariates : str, optional

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 
 from openreml_core.hierarchical.group import SMALLEST, Group
+from openreml_core.hierarchical.m_step import Known
+from openreml_core.hierarchical.posterior import Posteriors
 
 
 def directions(d: int, diagonal: bool) -> tuple[Tensor, list[tuple[int, int]]]:
@@ -31,23 +33,13 @@ def directions(d: int, diagonal: bool) -> tuple[Tensor, list[tuple[int, int]]]:
     return out, places
 
 
-def information(
-    group: Group,
-    modes: Tensor,
-    covariance: Tensor,
-    weights: Tensor,
-    covariates: Tensor,
-    prior: tuple[Tensor, Tensor, Tensor, float] | None = None,
-) -> Tensor:
+def information(group: Group, posteriors: Posteriors, prior: Known | None = None) -> Tensor:
     """Observed information of vec(B) (by parameter, covariates within) and of S's parameters.
 
     Parameters
     ----------
     group : Group
-    modes : Tensor of shape (n, d)
-    covariance : Tensor of shape (n, d, d)
-    weights : Tensor of shape (n, 1) or (n, d)
-    covariates : Tensor of shape (n, q)
+    posteriors : Posteriors
     prior : tuple, optional
         Of the group: its normal priors of means are added; its priors of variances are added for a diagonal S.
 
@@ -55,6 +47,7 @@ def information(
     -------
     Tensor of shape (q d + m, q d + m)
     """
+    modes, covariance, covariates = posteriors.modes, posteriors.covariance, posteriors.covariates
     d, q = group.d, covariates.shape[1]
     D, _ = directions(d, group.diagonal)
     inverse = group.inverse
@@ -63,7 +56,7 @@ def information(
     if group.family.is_gaussian:
         total = _louis(inverse, D, a, inverse @ covariance @ inverse, covariates)
     else:
-        w = weights.expand(len(modes), d)
+        w = posteriors.weights.expand(len(modes), d)
         root = w.sqrt()
         spread = (root * deviation)[:, :, None] * (root * deviation)[:, None, :]
         spread = spread + root[:, :, None] * covariance * root[:, None, :]

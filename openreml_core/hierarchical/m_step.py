@@ -19,6 +19,10 @@ from torch import Tensor
 
 from openreml_core.errors import ModelError, did_you_mean
 from openreml_core.hierarchical.group import SMALLEST, Group
+from openreml_core.hierarchical.posterior import Posteriors
+
+#: A prior of the group as tensors: m, 1 / s^2 and v, each (d,), and df.
+Known = tuple[Tensor, Tensor, Tensor, float]
 
 
 @dataclass(frozen=True)
@@ -76,30 +80,20 @@ def _place(name: str, names: Sequence[str]) -> int:
     return list(names).index(name)
 
 
-def maximised(
-    group: Group,
-    modes: Tensor,
-    covariance: Tensor,
-    weights: Tensor,
-    covariates: Tensor,
-    prior: tuple[Tensor, Tensor, Tensor, float] | None = None,
-) -> Group:
+def maximised(group: Group, posteriors: Posteriors, prior: Known | None = None) -> Group:
     """The group that n subjects' posteriors suggest.
 
     Parameters
     ----------
     group : Group
         The group before, which a prior on the means needs.
-    modes : Tensor of shape (n, d)
-    covariance : Tensor of shape (n, d, d)
-        V_i.
-    weights : Tensor of shape (n, 1) or (n, d)
-    covariates : Tensor of shape (n, q)
+    posteriors : Posteriors
     prior : (m, 1 / s^2, v, df), optional
         Of the intercepts and the variances.
     """
+    modes, covariance, covariates = posteriors.modes, posteriors.covariance, posteriors.covariates
     n, d = modes.shape
-    each = weights.expand(n, d)
+    each = posteriors.weights.expand(n, d)
     coefficients = _coefficients(group, modes, each, covariates, prior)
     r = modes - covariates @ coefficients
     root = each.sqrt()
@@ -124,7 +118,7 @@ def _coefficients(
     modes: Tensor,
     weights: Tensor,
     covariates: Tensor,
-    prior: tuple[Tensor, Tensor, Tensor, float] | None,
+    prior: Known | None,
 ) -> Tensor:
     q, d = group.coefficients.shape
     normal = torch.einsum("nq,nd,np->dqp", covariates, weights, covariates)

@@ -8,14 +8,9 @@ The fast way is a torch function over a batch of subjects; the slow way is any P
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
-
-import numpy as np
-import pandas as pd
-from torch import Tensor
+from typing import Any, ClassVar, Protocol
 
 from openreml_core.errors import ModelError
-from openreml_core.hierarchical.batch import Batch
 from openreml_core.hierarchical.parameters import Parameter, as_parameters
 
 
@@ -51,7 +46,42 @@ class Model(Protocol):
         """Log-likelihood of the trials at native parameters."""
 
 
-class TorchModel:
+class FunctionModel:
+    """A model of the user's own: a log-likelihood and what it needs.
+
+    Parameters
+    ----------
+    log_likelihood : callable
+    parameters : mapping of str to transform, or sequence of Parameter
+    columns : sequence of str
+        Columns of the trials that it reads.
+    response : str, optional
+        The modelled column.
+    name : str, optional
+        The function's name by default.
+    """
+
+    batched: ClassVar[bool]
+
+    def __init__(
+        self,
+        log_likelihood: Callable[[Any, Any], Any],
+        parameters: Any,
+        *,
+        columns: Sequence[str] = (),
+        response: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.function, self.parameters = _callable(log_likelihood), as_parameters(parameters)
+        self.columns, self.response = tuple(columns), response
+        self.name = name or getattr(log_likelihood, "__name__", "model")
+
+    def log_likelihood(self, parameters: Any, trials: Any) -> Any:
+        """Log-likelihood of the trials at native parameters."""
+        return self.function(parameters, trials)
+
+
+class TorchModel(FunctionModel):
     """A model whose log-likelihood is a torch function of many subjects at once.
 
     Parameters
@@ -82,25 +112,8 @@ class TorchModel:
 
     batched = True
 
-    def __init__(
-        self,
-        log_likelihood: Callable[[Tensor, Batch], Tensor],
-        parameters: Any,
-        *,
-        columns: Sequence[str] = (),
-        response: str | None = None,
-        name: str | None = None,
-    ) -> None:
-        self.function, self.parameters = _callable(log_likelihood), as_parameters(parameters)
-        self.columns, self.response = tuple(columns), response
-        self.name = name or getattr(log_likelihood, "__name__", "model")
 
-    def log_likelihood(self, parameters: Tensor, trials: Batch) -> Tensor:
-        """Log-likelihoods (B,) at native parameters (B, d)."""
-        return self.function(parameters, trials)
-
-
-class PythonModel:
+class PythonModel(FunctionModel):
     """A model whose log-likelihood is any Python function of one subject.
 
     Parameters
@@ -120,23 +133,6 @@ class PythonModel:
     """
 
     batched = False
-
-    def __init__(
-        self,
-        log_likelihood: Callable[[np.ndarray, pd.DataFrame], float],
-        parameters: Any,
-        *,
-        columns: Sequence[str] = (),
-        response: str | None = None,
-        name: str | None = None,
-    ) -> None:
-        self.function, self.parameters = _callable(log_likelihood), as_parameters(parameters)
-        self.columns, self.response = tuple(columns), response
-        self.name = name or getattr(log_likelihood, "__name__", "model")
-
-    def log_likelihood(self, parameters: np.ndarray, trials: pd.DataFrame) -> float:
-        """Log-likelihood at native parameters (d,)."""
-        return self.function(parameters, trials)
 
 
 def _callable(given: Any) -> Callable[..., Any]:

@@ -88,6 +88,28 @@ class Modes:
         return replace(out, trouble=tuple(trouble))
 
 
+@dataclass(frozen=True, eq=False)
+class Posteriors:
+    """What the subjects' posteriors tell of the group.
+
+    Attributes
+    ----------
+    modes : Tensor of shape (n, d)
+        m_i.
+    covariance : Tensor of shape (n, d, d)
+        V_i.
+    weights : Tensor of shape (n, 1) or (n, d)
+        Of the family; see :mod:`openreml_core.hierarchical.families`.
+    covariates : Tensor of shape (n, q)
+        x_i.
+    """
+
+    modes: Tensor
+    covariance: Tensor
+    weights: Tensor
+    covariates: Tensor
+
+
 def joined(parts: Sequence[Modes]) -> Modes:
     """Modes of all parts, one after the other."""
     at, value, gradient, information = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from openreml_core.errors import ModelError
+from openreml_core.errors import FitCancelled, ModelError
 from openreml_core.hierarchical.comparison import compare
 from openreml_core.hierarchical.fitting import fit
 from openreml_core.hierarchical.models.base import LibraryModel, true_parameters
+
+OnProgress = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,7 @@ def recover(
     n_sets: int = 1,
     mean: Mapping[str, float] | None = None,
     sd: Mapping[str, float] | None = None,
+    on_progress: OnProgress | None = None,
     **options: Any,
 ) -> Recovery:
     """Simulate subjects, fit them, and set the estimates beside the truth.
@@ -70,6 +73,8 @@ def recover(
         How often; set k has the seed ``seed + k``.
     mean, sd : mapping, optional
         The group to simulate; see :meth:`LibraryModel.simulate`.
+    on_progress : callable, optional
+        Told how many sets are done, and of how many; returning False cancels.
     **options
         Of :func:`fit`.
 
@@ -83,6 +88,7 @@ def recover(
     _can_simulate(model)
     parts, converged = [], 0
     for k in range(_positive("n_sets", n_sets)):
+        _tell(on_progress, k, n_sets)
         data = model.simulate(n_subjects, n_trials, seed + k, mean=mean, sd=sd)
         made = fit(model, data, **options)
         converged += made.converged
@@ -112,6 +118,7 @@ def confusion(
     seed: int = 1,
     *,
     method: str = "laplace",
+    on_progress: OnProgress | None = None,
     **options: Any,
 ) -> pd.DataFrame:
     """How often each model is the best one for data of each model.
@@ -125,6 +132,8 @@ def confusion(
     n_subjects, n_trials, seed : int
     method : str
         Of the evidence; the best model has the smallest integrated BIC.
+    on_progress : callable, optional
+        Told how many sets are done, and of how many; returning False cancels.
     **options
         Of :func:`fit`.
 
@@ -144,10 +153,16 @@ def confusion(
     for j, model in enumerate(models):
         _can_simulate(model)
         for k in range(_positive("n_sets", n_sets)):
+            _tell(on_progress, j * n_sets + k, len(models) * n_sets)
             data = model.simulate(n_subjects, n_trials, seed + 1000 * j + k)
             table = compare({m.name: fit(m, data, **options) for m in models}, method=method)
             counts.loc[model.name, table.index[0]] += 1
     return counts / n_sets
+
+
+def _tell(on_progress: OnProgress | None, done: int, total: int) -> None:
+    if on_progress is not None and on_progress(done, total) is False:
+        raise FitCancelled()
 
 
 def _can_simulate(model: Any) -> None:

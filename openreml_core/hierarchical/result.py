@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from openreml_core.errors import DataError, ModelError, did_you_mean
-from openreml_core.hierarchical import draws, integrals, saving, tables
+from openreml_core.hierarchical import draws, integrals, saving, script, tables
 from openreml_core.hierarchical.em import Visit
 from openreml_core.hierarchical.group import Group
 from openreml_core.hierarchical.louis import covariance_of, directions, information
+from openreml_core.hierarchical.m_step import Known
 from openreml_core.hierarchical.model import Model
 from openreml_core.hierarchical.parameters import Parameter
-from openreml_core.hierarchical.posterior import Likelihood
+from openreml_core.hierarchical.posterior import Likelihood, Posteriors
 from openreml_core.hierarchical.subjects import Subjects
 from openreml_core.reml.trace import TraceRow, trace_frame
 
@@ -62,7 +63,7 @@ class HierarchicalFit:
         converged: bool,
         message: str,
         warnings: Sequence[str],
-        prior: tuple[Tensor, Tensor, Tensor, float] | None,
+        prior: Known | None,
     ) -> None:
         self.model, self.data, self.visit = model, data, visit
         self.places, self.status = list(places), tuple(status)
@@ -111,6 +112,13 @@ class HierarchicalFit:
         """Covariance (d, d) of the parameters between subjects, free scale; NaN for families that have none."""
         group = self.visit.group
         return self._frame(group.scale * group.family.variance_factor(group.k))
+
+    @property
+    def group_correlation(self) -> pd.DataFrame:
+        """Correlations (d, d) of the parameters between subjects, of the scale matrix."""
+        scale = self.visit.group.scale
+        sd = scale.diagonal().sqrt()
+        return self._frame(scale / (sd[:, None] * sd))
 
     @property
     def group_scale(self) -> pd.DataFrame:
@@ -169,7 +177,8 @@ class HierarchicalFit:
     @cached_property
     def _estimates_covariance(self) -> Tensor:
         v = self.visit
-        known = information(v.group, v.modes.at, self.posterior_covariances, v.weights, self.covariates, self.prior)
+        posteriors = Posteriors(v.modes.at, self.posterior_covariances, v.weights, self.covariates)
+        known = information(v.group, posteriors, self.prior)
         return covariance_of(known, v.group, len(self.terms))
 
     def _frame(self, matrix: Tensor) -> pd.DataFrame:
@@ -291,9 +300,18 @@ class HierarchicalFit:
         return pd.Series(value.numpy(), index=pd.Index(names, name="subject"))
 
     def bic(self, method: str = "laplace", **options: Any) -> float:
-        """Integrated BIC: -2 log evidence + k log(number of trials), k the group's parameters (2 d if diagonal).
+        """Integrated BIC: -2 log evidence + k log(number of trials); smaller is better.
 
-        Huys et al. (2011); smaller is better.
+        k counts what was estimated of the group. With a diagonal covariance these are d means and d variances, k = 2 d, the
+        formula of Huys et al. (2011). A full covariance has d (d - 1) / 2 covariances more, k = d + d (d + 1) / 2: each of
+        them was fitted to the trials as well, and without its penalty a full covariance would win whatever the data are.
+        With covariates there are d coefficients for each term in the place of d means. Parameters that are held, and
+        subjects' own, which the evidence integrates over, are not counted.
+
+        Parameters
+        ----------
+        method, **options
+            Of :meth:`evidence`.
         """
         return -2 * self.evidence(method, **options) + self.n_group_parameters * float(np.log(self.n_trials))
 
@@ -308,6 +326,27 @@ class HierarchicalFit:
             Where nothing can be written.
         """
         saving.write(path, self)
+
+    def to_code(self, trials: str = script.READ, subject: str = "subject") -> str:
+        """The Python script that repeats the fit.
+
+        Parameters
+        ----------
+        trials : str
+            A Python expression that gives the trials; by default they are read from a file ``trials.csv``.
+        subject : str
+            Their column of subjects.
+
+        Raises
+        ------
+        ModelError
+            For a model of the user's own.
+        """
+        return script.fit_code(self, trials, subject)
+
+    def trials(self, subject: str = "subject") -> pd.DataFrame:
+        """The trials of all subjects, also of those that were left out, as one table with a column ``subject``."""
+        return tables.trials(self, subject)
 
     def summary(self) -> str:
         """The fit as text."""

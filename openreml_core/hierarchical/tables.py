@@ -58,6 +58,16 @@ def subjects(fit: Any, level: float) -> pd.DataFrame:
     ).infer_objects()
 
 
+def trials(fit: Any, subject: str) -> pd.DataFrame:
+    """The trials of all subjects in one table, the subject's name first."""
+    parts = []
+    for name, table in zip(fit.data.names, fit.data.tables, strict=True):
+        part = table.drop(columns=subject, errors="ignore").copy()
+        part.insert(0, subject, [name] * len(part))
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
 def effects(
     names: Sequence[str], terms: Sequence[str], estimates: np.ndarray, errors: np.ndarray, level: float
 ) -> pd.DataFrame:

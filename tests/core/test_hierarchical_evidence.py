@@ -80,6 +80,13 @@ def test_all_evidences_are_the_exact_one_of_a_normal_model(data: pd.DataFrame, f
     assert 0 < error < 0.2 and sampled["log_evidence"].sum() == pytest.approx(exact, abs=4 * error)
 
 
+def test_integrated_bic_counts_what_was_estimated_of_the_group(data: pd.DataFrame, fit: HierarchicalFit) -> None:
+    """Two free parameters: -2 log evidence + 2 d log(trials), and one covariance more where it was estimated."""
+    count = 2 * 2 if fit.visit.group.diagonal else 2 * 2 + 1
+    assert fit.n_group_parameters == count
+    assert fit.bic() == pytest.approx(-2 * fit.evidence() + count * math.log(len(data)), abs=1e-9)
+
+
 def test_em_ends_where_the_marginal_likelihood_is_largest(data: pd.DataFrame, fit: HierarchicalFit) -> None:
     theta, f = theta_of(fit), lambda v: marginal(data, v[:2], covariance_of(v))
     curvature = hessian(f, theta)

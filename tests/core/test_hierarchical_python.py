@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pandas as pd
@@ -59,6 +60,33 @@ def test_threads_of_joblib_give_the_same(data: pd.DataFrame, slow) -> None:
     with joblib.parallel_config(backend="threading"):
         made = fit(SLOW, data, n_jobs=2)
     np.testing.assert_array_equal(made.group_mean, slow.group_mean)
+
+
+@pytest.mark.filterwarnings("ignore")  # of dask's own parts
+def test_a_dask_cluster_gives_the_same(data: pd.DataFrame, slow) -> None:
+    distributed = pytest.importorskip(
+        "distributed", reason="dask[distributed] is not installed; the extra is [cluster]"
+    )
+    joblib = pytest.importorskip("joblib", reason="joblib is not installed")
+
+    def on_a_worker(parameters: np.ndarray, trials: pd.DataFrame) -> float:
+        distributed.get_worker()  # raises anywhere else, which counts as impossible data
+        return q_learning(parameters, trials)
+
+    model = PythonModel(on_a_worker, SLOW.parameters, columns=SLOW.columns, response="choice")
+    options = dict(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None)
+    with distributed.Client(**options), joblib.parallel_config(backend="dask"):
+        made = fit(model, data, max_iterations=3)
+    once = fit(SLOW, data, max_iterations=3, n_jobs=1)
+    np.testing.assert_array_equal(made.group_mean, once.group_mean)
+    np.testing.assert_array_equal(made.group_covariance, once.group_covariance)
+
+
+def test_without_joblib_the_error_says_what_to_do(data: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "joblib", None)
+    with pytest.raises(reml.ModelError, match=r"pip install joblib, or fit with n_jobs=1"):
+        fit(SLOW, data, n_jobs=2)
+    assert fit(SLOW, data, max_iterations=1, n_jobs=1).n_subjects == 12
 
 
 def test_a_held_parameter_is_held(data: pd.DataFrame) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from openreml_core.errors import ModelError, did_you_mean
+from openreml_core.hierarchical.models.alternatives import alternatives
 from openreml_core.hierarchical.models.base import LibraryModel, true_parameters
 from openreml_core.hierarchical.models.bayesian import BayesianLearner
 from openreml_core.hierarchical.models.choices import Discounting, ProspectTheory
@@ -20,6 +21,7 @@ from openreml_core.hierarchical.models.regression import AutoRegressive, Regress
 from openreml_core.hierarchical.models.rescorla_wagner import RescorlaWagner
 from openreml_core.hierarchical.models.signal_detection import SignalDetection
 from openreml_core.hierarchical.models.two_step import TwoStep
+from openreml_core.hierarchical.models.words import column_meaning, describe
 
 LIBRARY: dict[str, type[LibraryModel]] = {
     kind.__name__: kind
@@ -76,6 +78,9 @@ __all__ = [
     "RescorlaWagner",
     "SignalDetection",
     "TwoStep",
+    "alternatives",
+    "column_meaning",
+    "describe",
     "named",
     "registry",
     "true_parameters",

@@ -42,6 +42,8 @@ class LibraryModel(ABC):
     #: The model's own names of its columns, and the modelled one.
     roles: ClassVar[tuple[str, ...]] = ()
     response_role: ClassVar[str] = "choice"
+    #: Whether a trial depends on those before it, so that their order counts.
+    ordered: ClassVar[bool] = False
     #: One sentence: what it is a model of.
     about: ClassVar[str] = ""
 

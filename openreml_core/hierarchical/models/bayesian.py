@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from openreml_core.covariance.transforms import Exp, Identity, Sigmoid
-from openreml_core.errors import ModelError
 from openreml_core.hierarchical.batch import Batch
-from openreml_core.hierarchical.models.base import LibraryModel, log_choice, reward_walk, softmax_draw
+from openreml_core.hierarchical.models.bandit import Bandit
+from openreml_core.hierarchical.models.base import log_choice, softmax_draw
 from openreml_core.hierarchical.parameters import Parameter
 from openreml_core.hierarchical.recurrence import linear_recurrence
 
 
-class BayesianLearner(LibraryModel):
+class BayesianLearner(Bandit):
     """Learning reward probabilities by Bayes' rule.
 
     Parameters
@@ -41,28 +41,25 @@ class BayesianLearner(LibraryModel):
     ['memory', 'inverse_temperature', 'uncertainty_bonus']
     """
 
-    roles = ("choice", "reward")
     about = "Learning reward probabilities by Bayes' rule, with a memory that fades."
 
     def __init__(self, *, bonus: bool = False, n_options: int = 2, columns: Mapping[str, str] | None = None) -> None:
-        super().__init__(columns)
-        if not isinstance(n_options, int) or n_options < 2:
-            raise ModelError(f"n_options={n_options!r} leaves no choice.", hint="Give 2 or more.")
-        self.bonus, self.n_options = bonus, n_options
+        super().__init__(n_options, columns)
+        self.bonus = bonus
         parameters = [Parameter("memory", Sigmoid(), 0.85, 0.8), Parameter("inverse_temperature", Exp(), 5.0, 0.5)]
         parameters += [Parameter("uncertainty_bonus", Identity(), 0.0, 0.8)] if bonus else []
         self.parameters = tuple(parameters)
         self.name = "Bayesian learner" + (" (bonus)" if bonus else "")
 
     def settings(self) -> dict[str, Any]:
-        return {"bonus": self.bonus, "n_options": self.n_options, **super().settings()}
+        return {"bonus": self.bonus, **super().settings()}
 
     def check(self, table: pd.DataFrame) -> str | None:
-        return self.codes(table, "choice", self.n_options) or self.codes(table, "reward", 2)
+        return super().check(table) or self.codes(table, "reward", 2)
 
     def log_likelihood(self, parameters: Tensor, trials: Batch) -> Tensor:
         memory, temperature = parameters[:, 0], parameters[:, 1]
-        chosen = trials.derived("chosen (T, K, B)", self._chosen)
+        chosen = self.chosen(trials)
         won = chosen * self.time_first(trials, "reward").to(torch.float64)[:, None, :]
         a = 1 + linear_recurrence(memory, won)
         b = 1 + linear_recurrence(memory, chosen - won)
@@ -73,25 +70,10 @@ class BayesianLearner(LibraryModel):
         mask = trials.derived("mask (T, B)", lambda x: x.mask.T.contiguous())
         return torch.where(mask, log_choice(temperature * utility, chosen), 0.0).sum(0)
 
-    def _chosen(self, b: Batch) -> Tensor:
-        choice = b[self.column("choice")].to(torch.int64).T
-        hot = torch.nn.functional.one_hot(choice.clamp(0, self.n_options - 1), self.n_options)
-        return (hot.permute(0, 2, 1) * b.mask.T[:, None, :]).to(torch.float64).contiguous()
-
-    def task(self, n_trials: int, rng: np.random.Generator) -> pd.DataFrame:
-        walk = reward_walk(n_trials, self.n_options, rng)
-        return pd.DataFrame({f"reward_probability_{k}": walk[:, k] for k in range(self.n_options)})
-
     def respond(self, parameters: Mapping[str, float], trials: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-        names = [f"reward_probability_{k}" for k in range(self.n_options)]
-        if missing := [name for name in names if name not in trials]:
-            raise ModelError(
-                f"The trials lack *{missing[0]}*: what the options not taken would have paid is not known.",
-                hint="Add the reward probabilities of the options to simulate choices.",
-            )
         a, b = np.ones(self.n_options), np.ones(self.n_options)
         choice, reward = np.empty(len(trials), dtype=int), np.empty(len(trials), dtype=int)
-        for t, chance in enumerate(trials[names].to_numpy()):
+        for t, chance in enumerate(self.chances(trials)):
             sd = np.sqrt(a * b / ((a + b) ** 2 * (a + b + 1)))
             utility = a / (a + b) + parameters.get("uncertainty_bonus", 0.0) * sd
             c = softmax_draw(parameters["inverse_temperature"] * utility, rng)

@@ -65,7 +65,8 @@ class Regression(LibraryModel):
         parameters = [Parameter(name, Identity(), 0.5 if family == "poisson" else None, width) for name in names]
         parameters += [Parameter("sigma", Exp(), 1.0, 0.3)] if family == "gaussian" else []
         self.parameters = tuple(parameters)
-        self.name = {"gaussian": "linear", "binomial": "logistic", "poisson": "Poisson"}[family] + " regression"
+        kind = {"gaussian": "linear", "binomial": "logistic", "poisson": "Poisson"}[family]
+        self.name = f"{kind} regression on {' + '.join(predictors) or 'an intercept'}"
 
     def settings(self) -> dict[str, Any]:
         own = {"predictors": list(self.predictors), "family": self.family, "intercept": self.intercept}
@@ -132,6 +133,7 @@ class AutoRegressive(LibraryModel):
 
     roles = ("y",)
     response_role = "y"
+    ordered = True
     about = "Each value from the ones before it."
 
     def __init__(self, order: int = 1, *, columns: Mapping[str, str] | None = None) -> None:

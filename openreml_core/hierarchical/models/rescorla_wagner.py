@@ -20,12 +20,13 @@ from torch import Tensor
 from openreml_core.covariance.transforms import Exp, Identity, Sigmoid
 from openreml_core.errors import ModelError
 from openreml_core.hierarchical.batch import Batch
-from openreml_core.hierarchical.models.base import LibraryModel, log_choice, reward_walk, softmax_draw
+from openreml_core.hierarchical.models.bandit import Bandit
+from openreml_core.hierarchical.models.base import log_choice, softmax_draw
 from openreml_core.hierarchical.parameters import Parameter
 from openreml_core.hierarchical.recurrence import delta_signs, linear_recurrence
 
 
-class RescorlaWagner(LibraryModel):
+class RescorlaWagner(Bandit):
     """Learning values of options from rewards.
 
     Parameters
@@ -48,7 +49,6 @@ class RescorlaWagner(LibraryModel):
     ['learning_rate_positive', 'learning_rate_negative', 'inverse_temperature', 'stickiness']
     """
 
-    roles = ("choice", "reward")
     about = "Learning the values of options from rewards, trial by trial (Q-learning of a bandit)."
 
     def __init__(
@@ -61,13 +61,11 @@ class RescorlaWagner(LibraryModel):
         initial_value: float = 0.0,
         columns: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(columns)
+        super().__init__(n_options, columns)
         if learning_rates not in (1, 2):
             raise ModelError(f"learning_rates={learning_rates!r} is not possible.", hint="Choose 1 or 2.")
-        if not isinstance(n_options, int) or n_options < 2:
-            raise ModelError(f"n_options={n_options!r} leaves no choice.", hint="Give 2 or more.")
         self.learning_rates, self.sticky, self.gain_loss = learning_rates, sticky, gain_loss
-        self.n_options, self.initial_value = n_options, float(initial_value)
+        self.initial_value = float(initial_value)
         rates = ["learning_rate"] if learning_rates == 1 else ["learning_rate_positive", "learning_rate_negative"]
         parameters = [Parameter(name, Sigmoid(), 0.3) for name in rates]
         scales = ["gain_sensitivity", "loss_sensitivity"] if gain_loss else ["inverse_temperature"]
@@ -84,18 +82,14 @@ class RescorlaWagner(LibraryModel):
             "learning_rates": self.learning_rates,
             "sticky": self.sticky,
             "gain_loss": self.gain_loss,
-            "n_options": self.n_options,
             "initial_value": self.initial_value,
             **super().settings(),
         }
 
-    def check(self, table: pd.DataFrame) -> str | None:
-        return self.codes(table, "choice", self.n_options)
-
     # -- likelihood -----------------------------------------------------------------------------------------------
 
     def log_likelihood(self, parameters: Tensor, trials: Batch) -> Tensor:
-        chosen, reward = self._chosen(trials), self.time_first(trials, "reward").to(torch.float64)
+        chosen, reward = self.chosen(trials), self.time_first(trials, "reward").to(torch.float64)
         columns = list(parameters.unbind(1))
         up = columns.pop(0)
         down = columns.pop(0) if self.learning_rates == 2 else up
@@ -118,16 +112,6 @@ class RescorlaWagner(LibraryModel):
         mask = trials.derived("mask (T, B)", lambda b: b.mask.T.contiguous())
         return torch.where(mask, log_choice(utility, chosen), 0.0).sum(0)
 
-    def _chosen(self, trials: Batch) -> Tensor:
-        """1 at the chosen option, (T, K, B); an unused trial chooses none."""
-
-        def make(b: Batch) -> Tensor:
-            choice = b[self.column("choice")].to(torch.int64).T
-            hot = torch.nn.functional.one_hot(choice.clamp(0, self.n_options - 1), self.n_options)
-            return (hot.permute(0, 2, 1) * b.mask.T[:, None, :]).to(torch.float64).contiguous()
-
-        return trials.derived("chosen (T, K, B)", make)
-
     def _paid(self, chosen: Tensor, target: Tensor, trials: Batch) -> Tensor:
         """What the chosen option paid, (T, K, B); the same in every evaluation unless sensitivities enter it."""
         if self.gain_loss:
@@ -138,23 +122,13 @@ class RescorlaWagner(LibraryModel):
         """The choice before, (T, K, B); none before the first."""
         return trials.derived(
             "before (T, K, B)",
-            lambda b: torch.cat([torch.zeros_like(self._chosen(b)[:1]), self._chosen(b)[:-1]]),
+            lambda b: torch.cat([torch.zeros_like(self.chosen(b)[:1]), self.chosen(b)[:-1]]),
         )
 
     # -- simulation -----------------------------------------------------------------------------------------------
 
-    def task(self, n_trials: int, rng: np.random.Generator) -> pd.DataFrame:
-        walk = reward_walk(n_trials, self.n_options, rng)
-        return pd.DataFrame({f"reward_probability_{k}": walk[:, k] for k in range(self.n_options)})
-
     def respond(self, parameters: Mapping[str, float], trials: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-        names = [f"reward_probability_{k}" for k in range(self.n_options)]
-        if missing := [name for name in names if name not in trials]:
-            raise ModelError(
-                f"The trials lack *{missing[0]}*: what the options not taken would have paid is not known.",
-                hint="Add the reward probabilities of the options to simulate choices.",
-            )
-        chances = trials[names].to_numpy()
+        chances = self.chances(trials)
         up = parameters["learning_rate" if self.learning_rates == 1 else "learning_rate_positive"]
         down = up if self.learning_rates == 1 else parameters["learning_rate_negative"]
         temperature = 1.0 if self.gain_loss else parameters["inverse_temperature"]

@@ -52,6 +52,7 @@ class TwoStep(LibraryModel):
 
     roles = ("choice1", "state", "choice2", "reward")
     response_role = "choice1"
+    ordered = True
     about = "Choices in two steps, by values learned from experience and from a model of the task."
 
     def __init__(
@@ -79,7 +80,7 @@ class TwoStep(LibraryModel):
         parameters += [Parameter("model_weight", Sigmoid(), 0.5)] if kind == "hybrid" else []
         parameters += [Parameter("stickiness", Identity(), 0.2, 0.5)] if sticky else []
         self.parameters = tuple(parameters)
-        self.name = f"two-step, {kind.replace('_', '-')}"
+        self.name = f"two-step, {kind.replace('_', '-')}" + ("" if sticky else " (no stickiness)")
 
     def settings(self) -> dict[str, Any]:
         return {"kind": self.kind, "sticky": self.sticky, "common": self.common, **super().settings()}
