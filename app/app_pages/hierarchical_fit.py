@@ -47,7 +47,7 @@ elif job is not None and job.state is not State.DONE:
     group_monitor.ended(job)
 elif found.shown is not None:
     if job is None or found.shown.fit is not job.result:
-        st.info(f"Shown is fit {found.shown.number}.")
+        st.info(f"Shown is fit {parts.plain(found.shown.label)}. Press Fit for the model above.")
     group_monitor.verdict(found.shown.fit)
     group_monitor.replay(found.shown)
 else:

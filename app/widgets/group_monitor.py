@@ -16,6 +16,8 @@ from openreml_core.report.words import number
 
 #: Steps of EM, in standard deviations of the group, at which a fit is about to end.
 GOAL = 1e-5
+#: Parameters that a figure shows at once.
+MOST = 12
 COLUMNS = {
     "iteration": "Iteration",
     "step": "Step",
@@ -69,13 +71,25 @@ def draw(trace: pd.DataFrame, key: str, upto: int | None = None) -> None:
     trace = monitor.thinned(trace, upto)
     parts.figure(figures.evidence_trace(trace, upto), f"{key}_evidence", "evidence-by-iteration")
     st.markdown("**Means and variances of the group on the free scale**")
-    monitor.parameters(trace, key, upto)
+    monitor.parameters(trace, key, upto, groups(trace))
+
+
+def groups(trace: pd.DataFrame) -> dict[str, list[str]]:
+    """The group's parameters: all at once, or, where they are many, means, variances and covariances apart."""
+    names = [name for members in figures.parameter_groups(trace).values() for name in members]
+    if len(names) <= MOST:
+        return {"Parameters": names}
+    out: dict[str, list[str]] = {"Means": [], "Variances": [], "Covariances": []}
+    for name in names:
+        kind = "Variances" if name.endswith(".variance") else "Covariances" if name.startswith("group.") else "Means"
+        out[kind].append(name)
+    return {kind: members for kind, members in out.items() if members}
 
 
 def rows(trace: pd.DataFrame, key: str) -> None:
     """The trace as a table with its download."""
     shown = trace.drop(columns=["sentence", "radius", "ratio"]).rename(columns=COLUMNS)
-    shown["Change"] = [f"{v:.3g}" if v == v else "" for v in shown["Change"]]
+    shown["Change"] = [f"{v + 0.0:.3g}" if v == v else "" for v in shown["Change"]]
     parts.table(
         shown,
         f"{key}_trace",

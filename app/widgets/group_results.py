@@ -77,6 +77,9 @@ def group(fit: reml.hierarchical.HierarchicalFit) -> None:
         help=FREE,
     )
     parts.table(shown, "group_means", "group")
+    if fit.group_se.isna().any():
+        why = "" if fit.converged else ", as it happens before a fit has converged"
+        st.caption(f"Some standard errors are not known: the evidence is not at a maximum in every direction{why}.")
     for k, held in fit.held.items():
         st.caption(f"{parts.plain(fit.model.parameters[k].name)} is held at {held:g}.")
     if not fit.visit.group.diagonal and len(fit.names) > 1:

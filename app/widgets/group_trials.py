@@ -106,8 +106,9 @@ def _column(found: GroupStudy, model: object, role: str, names: list[str]) -> No
             found.columns[role] = value(key)
 
     meaning = "who did the trial" if role == SUBJECT else reml.hierarchical.models.column_meaning(model, role)
+    label = role.replace("_", " ").capitalize() if len(role) > 1 else role
     st.selectbox(
-        role.replace("_", " ").capitalize(), names, index=None, key=holding(key, own), on_change=changed,
+        label, names, index=None, key=holding(key, own), on_change=changed,
         placeholder="choose a column", help=f"{meaning[0].upper()}{meaning[1:]}.",
     )  # fmt: skip
 

@@ -96,9 +96,11 @@ def draw(trace: pd.DataFrame, key: str, upto: int | None = None) -> None:
     parameters(trace, key, upto)
 
 
-def parameters(trace: pd.DataFrame, key: str, upto: int | None = None) -> None:
+def parameters(
+    trace: pd.DataFrame, key: str, upto: int | None = None, groups: dict[str, list[str]] | None = None
+) -> None:
     """The parameters against iteration; a group of them at a time where they are many."""
-    groups = figures.parameter_groups(trace)
+    groups = figures.parameter_groups(trace) if groups is None else groups
     names = next(iter(groups.values()))
     if len(groups) > 1:
         total = sum(len(members) for members in groups.values())

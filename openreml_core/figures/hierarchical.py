@@ -12,10 +12,13 @@ from plotly.subplots import make_subplots
 
 from openreml_core.errors import DataError, did_you_mean
 from openreml_core.figures import theme
+from openreml_core.figures.iterations import powers_of_ten
 from openreml_core.figures.words import lines, number, plain, shorten
 
 #: Points of a density curve, and how far it reaches in standard deviations.
 POINTS, REACH = 201, 4.0
+#: Panels beside each other.
+ACROSS = 3
 
 # step kind of EM -> words, colour
 EM_STEPS = {
@@ -35,8 +38,12 @@ def parameter_distributions(fit: Any) -> go.Figure:
     """
     table = fit.subjects().dropna(subset=["native"])
     names = fit.names
-    fig = make_subplots(rows=1, cols=len(names), horizontal_spacing=0.4 / (len(names) + 3))
-    for col, name in enumerate(names, start=1):
+    columns = min(len(names), ACROSS)
+    rows = -(-len(names) // columns)
+    fig = make_subplots(
+        rows=rows, cols=columns, horizontal_spacing=0.4 / (columns + 3), vertical_spacing=0.14 if rows > 1 else None
+    )
+    for k, name in enumerate(names):
         part = table[table["parameter"] == name]
         hover = [
             lines(f"<b>Subject {plain(row.subject)}</b>", f"{plain(name)} {number(row.native)}",
@@ -49,8 +56,8 @@ def parameter_distributions(fit: Any) -> go.Figure:
             fillcolor=theme.tint(theme.RANDOM, 0.25), line=dict(color=theme.INK, width=1.2), whiskerwidth=0.4,
             marker=dict(color=theme.RANDOM, size=5, opacity=0.7),
         )  # fmt: skip
-        fig.add_trace(box, row=1, col=col)
-    theme.apply(fig, height=360)
+        fig.add_trace(box, row=k // columns + 1, col=k % columns + 1)
+    theme.apply(fig, height=60 + 300 * rows)
     fig.update_yaxes(title_text="Native scale", col=1)
     return fig
 
@@ -132,7 +139,7 @@ def recovery_scatter(table: pd.DataFrame) -> go.Figure:
     names = list(dict.fromkeys(table["parameter"])) if len(table) else []
     if not names:
         return theme.message("There are no subjects to show.")
-    columns = min(len(names), 3)
+    columns = min(len(names), ACROSS)
     rows = -(-len(names) // columns)
     fig = make_subplots(
         rows=rows, cols=columns, subplot_titles=[f"<b>{t}</b>" for t in shorten(map(plain, names), 28)],
@@ -246,6 +253,8 @@ def evidence_trace(trace: pd.DataFrame, upto: int | None = None) -> go.Figure:
     fig.update_xaxes(range=[-0.3, last + 0.3], showgrid=False)
     fig.update_xaxes(title_text="Iteration", row=2)
     fig.update_yaxes(title_text="\u22122 log evidence", tickformat=".6~f", row=1)
-    fig.update_yaxes(title_text="EM step (group SD)", type="log", row=2)
+    fig.update_yaxes(
+        title_text="EM step (group SD)", type="log", row=2, **powers_of_ten(trace["gradient"].to_numpy(dtype=float))
+    )
     fig.update_layout(uirevision="evidence")
     return fig

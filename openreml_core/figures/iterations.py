@@ -84,7 +84,7 @@ def convergence(trace: pd.DataFrame, upto: int | None = None, *, tolerance: floa
     for i, (words, y) in enumerate(panels):
         fig.update_yaxes(title_text=words, row=i + 1, col=1, **(_range(y) if i == 0 else {}))
     reached = np.append(shown, tolerance) if tolerance else shown
-    fig.update_yaxes(type="log", row=2, col=1, **_range(reached, log=True), **_powers(reached))
+    fig.update_yaxes(type="log", row=2, col=1, **_range(reached, log=True), **powers_of_ten(reached))
     if tolerance:
         fig.add_hline(y=tolerance, line=dict(color=theme.INK, width=1, dash="dot"), row=2, col=1)
     _iteration_axis(fig, iteration)
@@ -243,7 +243,7 @@ def _above_zero(size: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(size > 0, size, np.where(size == 0, positive.min() / 10 if positive.size else 1e-16, np.nan))
 
 
-def _powers(values: NDArray[np.float64]) -> dict[str, Any]:
+def powers_of_ten(values: NDArray[np.float64]) -> dict[str, Any]:
     """Mark whole powers of ten, in letters of one size; leave the marks to plotly within two decades."""
     finite = np.log10(values[np.isfinite(values)])
     if not finite.size or np.ptp(finite) < 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import openreml_core as reml
@@ -57,3 +58,24 @@ def test_the_trace_shows_criterion_and_step(made) -> None:
     np.testing.assert_array_equal(fig.data[0].y, made[0].trace["criterion"].head(3))
     assert figures.convergence(made[0].trace).data  # the monitor's own figures take the trace as well
     assert figures.parameter_traces(made[0].trace).data
+
+
+def test_confusion_writes_every_share_and_distributions_wrap() -> None:
+    names = pd.Index(["one", "another model with a long name"])
+    table = pd.DataFrame([[0.9, 0.1], [0.4, 0.6]], index=names, columns=names)
+    fig = figures.confusion_matrix(table)
+    assert [a.text for a in fig.layout.annotations] == ["90 %", "10 %", "40 %", "60 %"]
+    np.testing.assert_array_equal(fig.data[0].z, table)
+    assert fig.data[0].x[1] == "another model with<br>a long name"
+    assert figures.confusion_matrix(table.iloc[:0]).layout.annotations[0].name == "message"
+    two_step = models.TwoStep()
+    wide = figures.parameter_distributions(fit(two_step, two_step.simulate(6, 20, seed=1), max_iterations=2))
+    assert len(wide.data) == 6 and {t.yaxis for t in wide.data} == {"y", *(f"y{k}" for k in range(2, 7))}
+    assert wide.layout.height > 600
+
+
+def test_every_kind_of_step_has_its_colour_in_the_legend(made) -> None:
+    trace = made[0].trace
+    shown = [t.name for t in figures.evidence_trace(trace).data if t.showlegend]
+    assert set(shown) <= {"EM step", "Extrapolated", "Variance set to zero", "Rejected"}
+    assert "EM step" in shown and len(shown) == trace["step"].nunique() - 1
