@@ -87,7 +87,7 @@ def columns(found: GroupStudy) -> None:
     predictors = getattr(model, "predictors", ())
     roles = [SUBJECT, *(r for r in model.roles if r not in predictors)]
     names = [str(c) for c in found.trials.table.columns]
-    across = 3
+    across = 2
     with st.container(key="beside_columns"):
         for first in range(0, len(roles), across):
             for cell, role in zip(st.columns(across), roles[first : first + across], strict=False):
@@ -109,7 +109,7 @@ def _column(found: GroupStudy, model: object, role: str, names: list[str]) -> No
     label = role.replace("_", " ").capitalize() if len(role) > 1 else role
     st.selectbox(
         label, names, index=None, key=holding(key, own), on_change=changed,
-        placeholder="choose a column", help=f"{meaning[0].upper()}{meaning[1:]}.",
+        placeholder="choose", help=f"{meaning[0].upper()}{meaning[1:]}.",
     )  # fmt: skip
 
 
