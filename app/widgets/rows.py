@@ -37,7 +37,7 @@ def draw(study: Study, shown: FittedModel, chosen: Iterable[Any]) -> None:
     known = set(index)
     together = dict.fromkeys([*(row for row in map(_label, chosen) if row in known), *named])
     if not together:
-        st.caption("None yet. Click a point of a figure above, draw a box around several, or name them.")
+        st.caption("No row is chosen yet. Click a point of a figure above, draw a box around several, or name them.")
         return
     picked = list(together)
     parts.table(table(fit, picked[:MOST]), "diag_chosen", "chosen-rows", height=320)
