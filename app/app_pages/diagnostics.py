@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app.session import study, value
+from app.session import seed, study, value
 from app.widgets import exclusions, influence, parts, random_quantiles, residual_figures, rows, space, verdict
 
+WAYS = {"click": "clicking a point", "box": "drawing a box"}
 RESIDUALS, INFLUENCE, SPACE, RANDOM = "Residuals", "Influence", "Space", "Random effects"
 
 found = study()
@@ -27,6 +28,11 @@ st.segmented_control(
     help="One part at a time: only what is looked at is computed.",
 )  # fmt: skip
 section = value("diag_section") or RESIDUALS
+if section in (RESIDUALS, INFLUENCE):
+    st.segmented_control(
+        "Choose rows by", list(WAYS), format_func=WAYS.__getitem__, key=seed(parts.DRAG, "click"),
+        help="A click takes one point; dragging then zooms. A box takes all points in it.",
+    )  # fmt: skip
 chosen: list[Any] = []
 place: Any = None
 with st.container(key="wrapping_diagnostics"):

@@ -36,7 +36,7 @@ def draw(study: Study, shown: FittedModel) -> None:
         return
     st.subheader("Excluded rows", anchor=False)
     if not excluded:
-        st.caption(f"None any more; fit {shown.number} still leaves out {len(fitted):,}.")
+        st.caption(f"No row is excluded any more; fit {shown.number} still leaves out {len(fitted):,}.")
     elif len(excluded) <= MOST:
         for row, reason in excluded.items():
             left, middle, right = st.columns([1, 3.4, 1.1], vertical_alignment="center")

@@ -13,7 +13,7 @@ from app.widgets import parts, rows
 from app.widgets.answers import answer, missing, tried
 from openreml_core import figures
 
-ROWS = "rows"
+ROWS = "(rows)"
 MEASURES = {
     "cooks_distance": "Cook's distance",
     "mdffits": "MDFFITS",
@@ -78,7 +78,7 @@ def draw(shown: FittedModel) -> tuple[list[Any], Any]:
         limit, words = marked.attrs["limit"], marked.attrs["rule"]
     drawn = figures.influence(whole, measure=measure, limit=limit, rule=words)
     key = rows.figure_key(f"influence_{measure}_{re.sub(r'[^0-9A-Za-z]', '_', group)}")
-    picked = parts.choosing(drawn, key, f"influence-{group.replace(':', '-')}")
+    picked = parts.choosing(drawn, key, f"influence-{_file(group)}")
     chosen = _rows(shown, picked, group)
     _list(shown, whole, marked, measure, group)
     parts.notes([n for n in whole.attrs["notes"] if "cannot be left out" in n or "there is no fit" in n])
@@ -99,7 +99,7 @@ def _cases(shown: FittedModel, place: Any) -> str:
     if value("diag_cases") not in known:
         put("diag_cases", ROWS)
     picked: str = place.selectbox(
-        "Leave out", known, key="diag_cases", format_func=lambda name: "each row" if name == ROWS else f"each {name}",
+        "Leave out", known, key="diag_cases", format_func=lambda name: "single rows" if name == ROWS else f"each {name}",
         help="Single rows, or all rows of a level at once: one subject, one genotype, one block.",
     )  # fmt: skip
     return picked
@@ -173,9 +173,14 @@ def _list(shown: FittedModel, whole: pd.DataFrame, marked: pd.DataFrame, measure
             f"{100 * v:+.1f} %" if v == v else "" for v in top[name]
         ]
     frame.insert(0, case, [str(label) for label in top.index])
-    parts.table(frame, "diag_influential", f"influential-{group.replace(':', '-')}", height=320)
+    parts.table(frame, "diag_influential", f"influential-{_file(group)}", height=320)
     st.button(
         "Choose these rows", key="diag_choose_influential", icon=":material/checklist:",
         on_click=lambda: put(rows.NAMED, ", ".join(map(str, _rows(shown, list(top.index), group)))),
         help="They are listed below, to be looked at or excluded.",
     )  # fmt: skip
+
+
+def _file(group: str) -> str:
+    """What a file about a grouping is called."""
+    return group.strip("()").replace(":", "-")

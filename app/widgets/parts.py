@@ -34,6 +34,9 @@ PAGES = {
 }
 
 
+DRAG = "diag_drag"
+
+
 def head(title: str, line: str, action: Callable[[], None] | None = None) -> None:
     """Title, one line on what the page answers, and the primary action at the right."""
     left, right = st.columns([2.6, 1], vertical_alignment="bottom")
@@ -119,7 +122,8 @@ def figure(fig: go.Figure, key: str, name: str) -> None:
 def choosing(fig: go.Figure, key: str, name: str) -> list[Any]:
     """A figure whose points can be clicked or boxed; what the chosen ones stand for."""
     image = value("figure_format") or "svg"
-    fig.update_layout(dragmode="select")
+    # While a drag draws a box, Streamlit hears no clicks on points: which of the two it is, the page asks.
+    fig.update_layout(dragmode="select" if value(DRAG) == "box" else "zoom")
     chosen = st.plotly_chart(
         fig, key=key, theme=None, width="stretch", config=figures.config(name, image=image), on_select="rerun",
         selection_mode=("points", "box"),

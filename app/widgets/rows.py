@@ -28,7 +28,7 @@ def draw(study: Study, shown: FittedModel, chosen: Iterable[Any]) -> None:
     st.subheader("Chosen rows", anchor=False)
     st.text_input(
         "Rows by number", key=seed(NAMED, ""), placeholder="e.g. 3, 17",
-        help="The numbers that the figures and tables give; or click a point, or draw a box around several.",
+        help="The numbers that the figures and tables give.",
     )  # fmt: skip
     index = fit.data.index
     named, unknown = read(str(value(NAMED) or ""), index)
@@ -37,7 +37,7 @@ def draw(study: Study, shown: FittedModel, chosen: Iterable[Any]) -> None:
     known = set(index)
     together = dict.fromkeys([*(row for row in map(_label, chosen) if row in known), *named])
     if not together:
-        st.caption("None yet. Click a point of a figure above, or draw a box around several.")
+        st.caption("No row is chosen yet. Click a point of a figure above, draw a box around several, or name them.")
         return
     picked = list(together)
     parts.table(table(fit, picked[:MOST]), "diag_chosen", "chosen-rows", height=320)

@@ -83,7 +83,7 @@ def field_map(
     if blocks is not None:
         x, y = outline(lay_out(rows, cols), [str(b) for b in pd.Series(blocks)], grid)
         fig.add_trace(
-            go.Scatter(x=x, y=y, mode="lines", line=dict(color=theme.INK, width=2), hoverinfo="skip", showlegend=False)
+            go.Scatter(x=x, y=y, mode="lines", line=dict(color=theme.INK, width=3), hoverinfo="skip", showlegend=False)
         )
     if grid.shared:
         theme.note(fig, shared(grid, "Their mean is shown."))

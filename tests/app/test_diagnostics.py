@@ -144,9 +144,9 @@ def test_only_the_part_that_is_looked_at_is_computed() -> None:
     at = diagnostics()
     answers = study(at).shown.answers
     assert charts(at) == 5
-    assert answers.get("influence", "rows") is None
+    assert answers.get("influence", "(rows)") is None
     at = part(at, "Influence")
-    assert charts(at) == 1 and answers.get("influence", "rows").result is not None
+    assert charts(at) == 1 and answers.get("influence", "(rows)").result is not None
     assert charts(part(at, "Space")) == 3
     assert charts(part(at, "Random effects")) == 1
 
@@ -203,6 +203,12 @@ MEASURES = {
     "leverage": "Leverage, overall", "leverage_fixed": "Leverage, fixed effects",
     "leverage_random": "Leverage, random effects", "leverage_unconfounded": "Leverage, unconfounded",
 }  # fmt: skip
+
+
+def test_a_column_called_row_is_told_from_single_rows() -> None:
+    at = part(in_the_field(), "Influence")
+    words = at.selectbox(key="diag_cases").options
+    assert words[0] == "single rows" and "each row" in words and len(set(words)) == len(words)
 
 
 def test_refits_are_asked_for_and_show_the_change_of_the_variances() -> None:
