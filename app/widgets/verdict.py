@@ -28,7 +28,7 @@ STEPS = {
     "outliers": "Look the rows up: a typing error, a lodged plot, a mixed-up sample? Fit without them, and report both fits.",
     "influential rows": "Check the rows, fit without them, and see which conclusions change.",
     "influential levels": "Look at *Influence* below, by level and with refits, and find out what is special about them.",
-    "residual structure": "Fit it, and once more with a nugget ( + id(units) ), and compare the fits; *Space* below shows the "
+    "residual structure": "Fit it, and once more with a nugget, `+ id(units)`, and compare the fits; *Space* below shows the "
     "trend.",
     "constant variance": "Try log(y) or sqrt(y) as the response on the Model page, weights, or a residual variance per group.",
     "curvature": "Look at the profiles under *Results, Intervals*, and leave out one of the terms; or start with EM steps.",
@@ -72,9 +72,11 @@ def ask(study: Study, shown: FittedModel) -> Verdict | None:
 def _one(study: Study, shown: FittedModel, finding: Finding, place: int) -> None:
     with st.container(border=True, key=f"diag_finding_{place}"):
         st.markdown(f"{BADGES[finding.severity]} **{words(finding.what)}**")
-        step = STEPS.get(finding.topic) if finding.severity != "ok" else None
-        st.markdown(f":gray[{words(finding.why)}]  \n:material/arrow_forward: {step or words(finding.do)}")
         action = _action(study, shown, finding)
+        # A structure that was tried in vain is a note with advice of its own.
+        here = action is not None or finding.topic != "residual structure"
+        step = STEPS.get(finding.topic) if here and finding.severity != "ok" else None
+        st.markdown(f":gray[{words(finding.why)}]  \n:material/arrow_forward: {step or words(finding.do)}")
         if action is not None:
             label, help, act = action
             if st.button(label, key=f"diag_do_{place}", help=help, type="secondary"):

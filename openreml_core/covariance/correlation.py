@@ -77,9 +77,9 @@ class Correlation(Treelike, ABC):
         """sum_l weights_l d2c_l / d rho2, (m, m); by autograd unless a correlation knows better."""
         return reverse_curvature(self.values, rho, weights)
 
-    def adjacent(self, rho: Tensor) -> Tensor:
-        """Correlation q of nearest neighbours, 1 or -1 where C is constant, for those that level out."""
-        return torch.zeros((), dtype=rho.dtype)
+    def adjacent(self, rho: Tensor) -> tuple[float, Tensor]:
+        """Correlation q of nearest neighbours, 1 or -1 where C is constant, and dq / d rho (m,); for those that level out."""
+        return 0.0, torch.zeros_like(rho)
 
     # -- the matrix -----------------------------------------------------------------------------------------------
 

@@ -102,12 +102,13 @@ class ScaledCorrelation(Structure):
             return straight
         s, rho = self._split(theta)
         by_s, by_rho = self._split(step)
-        q, change = torch.func.jvp(self.correlation.adjacent, (rho,), (by_rho,))[:2]
-        before, after = 1 - q.square(), 1 - self.correlation.adjacent(rho + by_rho).square()
-        if not bool(change) or not bool(s):
+        q, slope = self.correlation.adjacent(rho)
+        change, moved = float(slope @ by_rho), self.correlation.adjacent(rho + by_rho)[0]
+        if not change or not bool(s):
             return straight
-        a, by_a = s * before.sqrt(), by_s * before.sqrt() - s * q * change / before.sqrt()
-        return torch.cat([(a + by_a) / after.sqrt(), rho + by_rho]) if bool((a + by_a) * a > 0) else straight
+        before, after = (1 - q**2) ** 0.5, (1 - moved**2) ** 0.5
+        a, by_a = s * before, by_s * before - s * q * change / before
+        return torch.cat([(a + by_a) / after, rho + by_rho]) if bool((a + by_a) * a > 0) else straight
 
     def matrix(self, theta: Tensor) -> Tensor:
         s, rho = self._split(theta)

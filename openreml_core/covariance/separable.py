@@ -8,6 +8,7 @@ are rows that are not there. Two pairs of rows that have the same lags in every 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -58,8 +59,11 @@ class Separable(Correlation):
     def values(self, rho: Tensor) -> Tensor:
         return torch.stack(self._each(rho)).prod(dim=0)
 
-    def adjacent(self, rho: Tensor) -> Tensor:
-        return torch.stack([f.adjacent(own) for f, own in zip(self.factors, self._split(rho), strict=True)]).prod()
+    def adjacent(self, rho: Tensor) -> tuple[float, Tensor]:
+        each = [f.adjacent(own) for f, own in zip(self.factors, self._split(rho), strict=True)]
+        values = [q for q, _ in each]
+        slopes = [math.prod(values[:f] + values[f + 1 :]) * slope for f, (_, slope) in enumerate(each)]
+        return math.prod(values), torch.cat(slopes)
 
     def slopes(self, rho: Tensor) -> Tensor:
         each, split = self._each(rho), self._split(rho)

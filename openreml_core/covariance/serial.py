@@ -70,8 +70,8 @@ class AR1(Correlation):
         # The 1 at lag 0 apart: autograd's second derivative of rho^0 is none at rho = 0.
         return torch.cat([torch.ones(1, dtype=rho.dtype), torch.pow(rho, self.lags[1:])])
 
-    def adjacent(self, rho: Tensor) -> Tensor:
-        return rho[0]
+    def adjacent(self, rho: Tensor) -> tuple[float, Tensor]:
+        return float(rho[0]), torch.ones_like(rho)
 
     def slopes(self, rho: Tensor) -> Tensor:
         return (self.lags * torch.pow(rho, (self.lags - 1).clamp_min(0)))[:, None]

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 RAW = re.compile(r"Traceback|\bnan\b|\bNone\b|std_error|e-17|\\_")
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (800, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [(800, "dark")])
 def test_from_simulated_trials_to_a_comparison(visit: Any, width: int, scheme: str) -> None:
     visitor = visit(width=width, scheme=scheme)
     page = visitor.page

@@ -82,7 +82,12 @@ def test_from_a_file_to_plots(visit: Any, sample_dir: Path) -> None:
 
     # Diagnostics: the residual plots
     visitor.go("Diagnostics")
-    for key in ("diag_residuals", "diag_qq", "diag_histogram", "diag_observed", "diag_groups"):
+    for key in (
+        "diag_residuals_conditional_0",
+        "diag_quantiles_conditional_0",
+        "diag_histogram",
+        "diag_scale_conditional_0",
+    ):
         visitor.at(key).locator(".main-svg").first.wait_for()
 
     # A second, long fit: watched, cancelled, the study kept

@@ -343,7 +343,10 @@ def test_a_function_of_ones_own_is_ar1():
         (lambda a: dict(V=Scaled(71)), "V is 71 x 71, y has 72"),
         (lambda a: dict(V=Scaled(72).set("sigma2", fixed=True)), "no free parameter"),
         (lambda a: dict(V=Product(by_hand(a), np.diag(np.arange(1.0, 73)))), "not symmetric"),
-        (lambda a: dict(V=Unconstrained(72, np.ones((72, 72)) - 2 * np.eye(72))), "not positive definite"),
+        (
+            lambda a: dict(V=Kronecker(Unconstrained(2, np.array([[-1.0, 1.0], [1.0, -1.0]])), Identity(36))),
+            "not positive definite",
+        ),
         (lambda a: dict(start={"nope": 1.0}), r"\*nope\* is no parameter"),
         (lambda a: dict(fixed={"gen/sigma2": -1.0}), "gen/sigma2"),
         (lambda a: dict(y=a["yield"].where(a.index != 3)), "y is not a number in row 4"),
