@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from openreml_core.covariance.structure import reverse_curvature
+from openreml_core.covariance.structure import forward_derivatives, reverse_curvature
 from openreml_core.covariance.treelike import Treelike
 
 #: How near a correlation may come to its bound while the search runs.
@@ -71,7 +71,7 @@ class Correlation(Treelike, ABC):
 
     def slopes(self, rho: Tensor) -> Tensor:
         """dc / d rho, (L, m); by forward-mode autograd unless a correlation knows better."""
-        return torch.func.jacfwd(self.values)(rho)
+        return torch.stack(list(forward_derivatives(self.values, rho)), dim=1)
 
     def bend(self, rho: Tensor, weights: Tensor) -> Tensor:
         """sum_l weights_l d2c_l / d rho2, (m, m); by autograd unless a correlation knows better."""

@@ -14,6 +14,8 @@ variance may be zero without a bound. The *natural* one is what people read: var
 
 from __future__ import annotations
 
+import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -234,6 +236,19 @@ def stacked(matrices: Iterator[Tensor], size: int) -> Tensor:
     return torch.stack(held) if held else torch.zeros(0, size, size, dtype=torch.float64)
 
 
+#: torch keeps forward mode's levels for the whole process: two threads that differentiate at once end each other's.
+_one_at_a_time = threading.RLock()
+
+
+def _renew_lock() -> None:
+    global _one_at_a_time
+    _one_at_a_time = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # a thread that held it does not live on in a forked process
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 def forward_derivatives(function: Callable[[Tensor], Tensor], theta: Tensor) -> Iterator[Tensor]:
     """d function / d theta_k for one k after the other: as much memory as one value and one tangent."""
     for direction in torch.eye(len(theta), dtype=theta.dtype):
@@ -242,7 +257,7 @@ def forward_derivatives(function: Callable[[Tensor], Tensor], theta: Tensor) -> 
 
 def along(function: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> Tensor:
     """The derivative of a function at x along a direction, by forward-mode autograd."""
-    with forward_ad.dual_level():
+    with _one_at_a_time, forward_ad.dual_level():
         value, tangent = forward_ad.unpack_dual(function(forward_ad.make_dual(x, direction)))
         return torch.zeros_like(value) if tangent is None else tangent
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -290,3 +292,21 @@ def test_a_range_at_the_end_of_its_search_is_named_in_any_unit(unit):
     for end, mark in ((low[1], "at its bound"), (high[1], "no upper bound")):
         assert structure.boundary(torch.stack([ones[0], end]), ones) == ("", mark)
     assert structure.boundary(structure.start(ones), ones) == ("", "")
+
+
+def test_threads_may_differentiate_at_the_same_time():
+    """Two people fit at once in the studio, each in a thread: torch's levels of forward mode are the process's."""
+    structures = [scaled(Matern(PLACES, nu=2.5, aniso=True)), scaled(AR2(TIMES)), kronecker(us("a", "b"), ar1())]
+    places = [somewhere(structure, 5) for structure in structures]
+    expected = [stacked(Structure.derivatives(s, t), s.size) for s, t in zip(structures, places, strict=True)]
+
+    def work(number: int) -> bool:
+        k = number % len(structures)
+        found = [
+            structures[k].derivative(places[k]),
+            stacked(Structure.derivatives(structures[k], places[k]), structures[k].size),
+        ]
+        return all(torch.allclose(f, expected[k], rtol=1e-9, atol=1e-11) for f in found)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(work, range(400)))
