@@ -116,6 +116,7 @@ class Search:
         self.low, self.high = self.ties.bounds(self.lower, self.upper, self.free)
         careful = [np.array(c.structure.careful, dtype=bool) for c in model.components]
         self.careful = np.concatenate([*careful, np.zeros(0, dtype=bool)])[self.free]
+        self.bent = bool(self.careful.any())
         self.least = 0.1 * model.scale.numpy()[self.free]
         root = [np.full(c.structure.n_parameters, c.structure.curvature_weight**0.5) for c in model.components]
         self.weights = np.outer(
@@ -232,14 +233,17 @@ class Search:
         faint = abs(change) <= noise and promised <= 10 * noise
         faint |= self.quiet > 0 and max(abs(change), promised) < FAINT and self.scaled_gradient(trial) < STEEP
         self.quiet = self.quiet + 1 if faint else 0
-        way = self.size(trial.theta)
-        going = self.careful & (way < END) & (np.abs(way - size) > 1e-3 * way)
-        self.level = self.level + 1 if going.any() and abs(change) < convergence.LEVEL else 0
+        if self.bent:
+            way = self.size(trial.theta)
+            going = self.careful & (way < END) & (np.abs(way - size) > 1e-3 * way)
+            self.level = self.level + 1 if going.any() and abs(change) < convergence.LEVEL else 0
         self.record(trial, kind, change, ratio if not em_now else float("nan"))
         return trial
 
     def _within(self, phi: Array) -> tuple[Array, Array]:
         """Bounds of the next step: a share of the way to its bound for a parameter that is to be careful of it."""
+        if not self.bent:
+            return self.low, self.high
         low, high = (
             np.where(self.careful & (np.abs(bound - phi) > CLOSE), phi + SHARE * (bound - phi), bound)
             for bound in (self.low, self.high)
@@ -248,8 +252,10 @@ class Search:
 
     def _moved(self, theta: Tensor, step: Tensor, size: Array) -> Tensor:
         """theta after a step: straight, or bent along a valley where the two part and the bent one leads lower."""
-        free = torch.from_numpy(self.free)
         straight = self.ties.follow(theta + step)
+        if not self.bent:
+            return straight
+        free = torch.from_numpy(self.free)
         bent = self.ties.follow(torch.where(free, self.engine.model.moved(theta, step), theta))
         if float(np.abs((bent - straight).numpy()[self.free] / size).max(initial=0.0)) < PARTED:
             return straight
@@ -308,6 +314,8 @@ class Search:
         """Size (f,) of each moving parameter: its own magnitude, but not below a tenth of a typical one; for one that is to be
         careful of its bounds, the way to the nearer."""
         phi = theta.numpy()[self.free]
+        if not self.bent:
+            return np.maximum(np.abs(phi), self.least)
         way = np.minimum(self.high - phi, phi - self.low) + EDGE
         return np.where(self.careful, way, np.maximum(np.abs(phi), self.least))
 
