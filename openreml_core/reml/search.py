@@ -43,8 +43,9 @@ ALIGNED, KEPT = 0.1, 0.2
 #: A change of the criterion that a rejected step has shown to be rounding, unless the likelihood is steep there: where V is
 #: nearly singular rounding exceeds its estimate.
 FAINT, STEEP = 1e-7, 1e-4
-#: Scaled distance from which a step bent along a valley is worth a look (see Structure.moved).
-PARTED = 0.01
+#: Scaled distance from which a step bent along a valley is worth a look (see Structure.moved), and a way to the bound that is so
+#: long that valleys are straight.
+PARTED, WIDE = 0.01, 0.25
 #: Of the way to its bound a careful parameter goes this share in a step, until it is this close.
 SHARE, CLOSE = 0.95, 1e-6
 #: Way to its bound from which a careful parameter is as good as there.
@@ -253,7 +254,7 @@ class Search:
     def _moved(self, theta: Tensor, step: Tensor, size: Array) -> Tensor:
         """theta after a step: straight, or bent along a valley where the two part and the bent one leads lower."""
         straight = self.ties.follow(theta + step)
-        if not self.bent:
+        if not self.bent or float(self.size(straight)[self.careful].min()) > WIDE:
             return straight
         free = torch.from_numpy(self.free)
         bent = self.ties.follow(torch.where(free, self.engine.model.moved(theta, step), theta))
