@@ -26,16 +26,15 @@ def save(shown: FittedModel) -> None:
         fit.save(buffer)
         return buffer.getvalue()
 
-    def file(cell, label: str, data, name: str, key: str, words: str) -> None:
-        cell.download_button(label, data=data, file_name=name, key=key, width="stretch", on_click="ignore", help=words)
-
-    file(cells[0], "Fit", packed, f"fit-{shown.number}.openreml", "save_fit", "Opens again with openreml_core.load.")
-    file(cells[1], "Summary", fit.summary, f"fit-{shown.number}.txt", "save_summary", "All tables as text.")
-    file(
+    parts.file(
+        cells[0], "Fit", packed, f"fit-{shown.number}.openreml", "save_fit", "Opens again with openreml_core.load."
+    )
+    parts.file(cells[1], "Summary", fit.summary, f"fit-{shown.number}.txt", "save_summary", "All tables as text.")
+    parts.file(
         cells[2], "Python", code["python"], f"fit-{shown.number}.py", "save_python", "The script that repeats this fit."
     )
     if isinstance(code["r-lme4"], str):
-        file(cells[3], "R (lme4)", code["r-lme4"], f"fit-{shown.number}.R", "save_r", "The same model in R.")
+        parts.file(cells[3], "R (lme4)", code["r-lme4"], f"fit-{shown.number}.R", "save_r", "The same model in R.")
     else:
         cells[3].caption(parts.said(str(code["r-lme4"])))
 

@@ -8,7 +8,7 @@ import streamlit as st
 import openreml_core as reml
 from app.groups import GroupFit
 from app.jobs import GroupJob, State
-from app.session import seed, study
+from app.session import study
 from app.widgets import monitor, parts
 from openreml_core import figures
 from openreml_core.reml import trace_frame
@@ -48,22 +48,8 @@ def status(trace: pd.DataFrame) -> str:
 @st.fragment(run_every=0.5)
 def live() -> None:
     """Look at the running job twice a second; one full rerun when it has ended."""
-    job = study().group.job
-    if job is None or not job.active:
-        if job is not None and job.state is State.CANCELLED:
-            st.info(monitor.cancelled(job))  # said at once; the page follows
-        st.rerun()
-        return
-    trace = trace_frame(monitor.few(job))
-    text = status(trace) if len(trace) else f"Setting up · {job.seconds:.1f} s"
-    left, right = st.columns([5, 1], vertical_alignment="bottom")
-    left.progress(monitor.way(job, GOAL), text=text)
-    right.button(
-        "Cancel", key="group_cancel", icon=":material/stop:", width="stretch", on_click=job.cancel,
-        help="Stop now. The trials and the other fits are kept.",
-    )  # fmt: skip
-    if len(trace):
-        draw(trace, "group_live")
+    help = "Stop now. The trials and the other fits are kept."
+    monitor.watch(study().group.job, status, draw, "group_cancel", help, "group_live", GOAL)
 
 
 def draw(trace: pd.DataFrame, key: str, upto: int | None = None) -> None:
@@ -110,17 +96,7 @@ def rows(trace: pd.DataFrame, key: str) -> None:
 
 def replay(shown: GroupFit) -> None:
     """Step through the iterations of a fit at human speed."""
-    trace = shown.fit.trace
-    last = int(trace["iteration"].iloc[-1])
-    upto = last
-    if last > 0:
-        upto = st.slider(
-            "Replay", 0, last, key=seed(f"group_replay_{shown.number}", last),
-            help="Move back to see what each iteration did.",
-        )  # fmt: skip
-    st.markdown(f"**Iteration {upto}.** {parts.plain(trace.iloc[upto]['sentence'])}")
-    draw(trace, "group_replay", upto)
-    rows(trace, "group_replay")
+    monitor.step_through(shown.fit.trace, "group_replay", shown.number, draw, rows)
 
 
 def verdict(fit: reml.hierarchical.HierarchicalFit) -> None:

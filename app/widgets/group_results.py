@@ -164,12 +164,9 @@ def keep(shown: GroupFit) -> None:
         fit.save(buffer)
         return buffer.getvalue()
 
-    def file(cell, label: str, data, name: str, key: str, words: str) -> None:
-        cell.download_button(label, data=data, file_name=name, key=key, width="stretch", on_click="ignore", help=words)
-
     cells = st.columns(4)
     number_ = shown.number
-    file(
+    parts.file(
         cells[0],
         "Fit",
         packed,
@@ -177,11 +174,11 @@ def keep(shown: GroupFit) -> None:
         "group_save",
         "Opens again here, or with hierarchical.load.",
     )
-    file(cells[1], "Summary", fit.summary, f"group-{number_}.txt", "group_summary", "The fit as text.")
+    parts.file(cells[1], "Summary", fit.summary, f"group-{number_}.txt", "group_summary", "The fit as text.")
     if isinstance(code, str):
-        file(cells[2], "Python", code, f"group-{number_}.py", "group_python", "The script that repeats this fit.")
+        parts.file(cells[2], "Python", code, f"group-{number_}.py", "group_python", "The script that repeats this fit.")
     table = shown.trials.table
-    file(
+    parts.file(
         cells[3], "Trials", lambda: table.to_csv(index=False).encode("utf-8-sig"), "trials.csv", "group_trials_csv",
         "The trials as a table, for a spreadsheet or the script.",
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pandas as pd
 import streamlit as st
@@ -27,6 +28,8 @@ COLUMNS = {
 }
 
 
+#: A line about a trace; its figures, by a key and up to an iteration.
+Say, Show = Callable[[pd.DataFrame], str], Callable[..., None]
 #: Iterations that a figure shows; more only slow the page down.
 MOST = 100
 
@@ -69,23 +72,23 @@ def way(job: IteratingJob, goal: float = 1e-6) -> float:
 @st.fragment(run_every=0.5)
 def live() -> None:
     """Look at the running job twice a second; one full rerun when it has ended."""
-    job = study().job
+    watch(study().job, status, draw, "cancel_fit", "Stop now. The study and its other fits are kept.", "live")
+
+
+def watch(job: IteratingJob | None, say: Say, show: Show, cancel: str, help: str, key: str, goal: float = 1e-6) -> None:
+    """A running job: how far it is, in words and figures, and a button that cancels it."""
     if job is None or not job.active:
         if job is not None and job.state is State.CANCELLED:
             st.info(cancelled(job))  # said at once; the page follows
         st.rerun()
         return
     trace = trace_frame(few(job))
-    text = status(trace) if len(trace) else f"Setting up · {job.seconds:.1f} s"
-    done = way(job)
+    text = say(trace) if len(trace) else f"Setting up · {job.seconds:.1f} s"
     left, right = st.columns([5, 1], vertical_alignment="bottom")
-    left.progress(done, text=text)
-    right.button(
-        "Cancel", key="cancel_fit", icon=":material/stop:", width="stretch", on_click=job.cancel,
-        help="Stop now. The study and its other fits are kept.",
-    )  # fmt: skip
+    left.progress(way(job, goal), text=text)
+    right.button("Cancel", key=cancel, icon=":material/stop:", width="stretch", on_click=job.cancel, help=help)
     if len(trace):
-        draw(trace, "live")
+        show(trace, key)
 
 
 def draw(trace: pd.DataFrame, key: str, upto: int | None = None) -> None:
@@ -141,18 +144,23 @@ def rows(trace: pd.DataFrame, key: str) -> None:
 
 def replay(shown: FittedModel) -> None:
     """Step through the iterations of a fit at human speed."""
-    trace = shown.fit.trace
+    step_through(shown.fit.trace, "replay", shown.number, draw, rows)
+
+
+def step_through(
+    trace: pd.DataFrame, key: str, number: int, show: Show, table: Callable[[pd.DataFrame, str], None]
+) -> None:
+    """A slider over the iterations, the sentence of the chosen one, the figures up to it, and all rows."""
     last = int(trace["iteration"].iloc[-1])
     upto = last
     if last > 0:
         upto = st.slider(
-            "Replay", 0, last, key=seed(f"replay_{shown.number}", last),
+            "Replay", 0, last, key=seed(f"{key}_{number}", last),
             help="Move back to see what each iteration did.",
         )  # fmt: skip
-    row = trace.iloc[upto]
-    st.markdown(f"**Iteration {upto}.** {parts.plain(row['sentence'])}")
-    draw(trace, "replay", upto)
-    rows(trace, "replay")
+    st.markdown(f"**Iteration {upto}.** {parts.plain(trace.iloc[upto]['sentence'])}")
+    show(trace, key, upto)
+    table(trace, key)
 
 
 def cancelled(job: IteratingJob) -> str:

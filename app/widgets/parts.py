@@ -163,6 +163,11 @@ def table(
     download(whole, f"{key}_csv", name)
 
 
+def file(cell: Any, label: str, data: Any, name: str, key: str, words: str) -> None:
+    """A button, as wide as its cell, that downloads a file."""
+    cell.download_button(label, data=data, file_name=name, key=key, width="stretch", on_click="ignore", help=words)
+
+
 def download(frame: pd.DataFrame, key: str, name: str, label: str = "Download CSV") -> None:
     """A button that downloads a table as CSV, with all digits."""
     st.download_button(

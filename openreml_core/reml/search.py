@@ -22,6 +22,7 @@ from openreml_core.errors import ConvergenceError, FitCancelled
 from openreml_core.reml import convergence
 from openreml_core.reml.convergence import Verdict
 from openreml_core.reml.em import em_step
+from openreml_core.reml.learning import learnt
 from openreml_core.reml.ties import Ties
 from openreml_core.reml.trace import AI, EM, NEWTON, REJECTED, SHORTENED, START, TraceRow, sentence
 from openreml_core.reml.trust_region import ACCEPT, Array, Step, next_radius, solve_bounded
@@ -38,8 +39,6 @@ STUBBORN = 3
 #: Log-likelihood that a step promises at most where the search is near enough to learn from it, and how far from the
 #: promise it must have been to be worth it.
 NEAR, OFF = 0.1, 0.05
-#: What is learnt must lie along the step (as a cosine), and leave this share of the average information everywhere.
-ALIGNED, KEPT = 0.1, 0.2
 #: A change of the criterion that a rejected step has shown to be rounding, unless the likelihood is steep there: where V is
 #: nearly singular rounding exceeds its estimate.
 FAINT, STEEP = 1e-7, 1e-4
@@ -266,30 +265,11 @@ class Search:
             return straight
 
     def _learn(self, before: Evaluation, after: Evaluation) -> None:
-        """What H lacked over the last step, by the symmetric rank-one formula: with s the step, z the score's fall less H s,
-
-            missing <- missing + r r' / r's,   r = z - missing s
-
-        so that where average information converges linearly the search does not (Dennis, Gay and Welsch 1981, ACM Trans.
-        Math. Software 7, 348-368, for least squares).
-        """
-        if self.newton:
-            return
-        step = (after.theta - before.theta).numpy()[self.free]
-        fall = self.score(before) - self.score(after)
-        average = self._average(after)
-        values, vectors = np.linalg.eigh(average)
-        told = values > 1e-12 * values[-1]  # a variance at zero tells nothing
-        root, back = vectors[:, told] / np.sqrt(values[told]), vectors[:, told] * np.sqrt(values[told])
-        # In the metric of the average information: W'(AI - w C) W = I.
-        missing = np.zeros((len(step), len(step))) if self.missing is None else self.missing
-        r, s = root.T @ (fall - average @ step - missing @ step), back.T @ step
-        weight = float(r @ s)
-        if abs(weight) < ALIGNED * float(np.linalg.norm(r) * np.linalg.norm(s)):
-            return
-        learnt = root.T @ missing @ root + np.outer(r, r) / weight
-        if 1 + np.linalg.eigvalsh(learnt)[0] > KEPT:
-            self.missing = back @ learnt @ back.T
+        """Keep what H lacked over the last step, unless it is exact."""
+        if not self.newton:
+            step = (after.theta - before.theta).numpy()[self.free]
+            fall = self.score(before) - self.score(after)
+            self.missing = learnt(self._average(after), self.missing, step, fall)
 
     def to_the_end(self, theta: Tensor) -> Tensor:
         """theta moved on along its valley until the first of its careful parameters is at its bound, their ways in proportion."""
