@@ -6,8 +6,6 @@ notices when it next tells its progress, and its result is dropped.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
 import time
 import traceback
@@ -99,7 +97,6 @@ class Job:
             if not self.active:
                 return
             self.state = State.RUNNING
-        _step_back()
         try:
             result = self.work(self)
         except reml.FitCancelled:
@@ -211,12 +208,6 @@ class Answers:
     def active(self) -> bool:
         """Whether something is being computed."""
         return any(job.active for job in self._jobs.values())
-
-
-def _step_back() -> None:
-    """Let the pages go before this thread, so that they answer while every core computes; where the system can."""
-    with contextlib.suppress(AttributeError, OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 @st.cache_resource(show_spinner=False)

@@ -25,6 +25,7 @@ EM_STEPS = {
     "EM": ("EM step", theme.RANDOM),
     "SQUAREM": ("Extrapolated", theme.GREEN),
     "to zero": ("Variance set to zero", theme.BOUND),
+    "from zero": ("Variance let go", theme.PURPLE),
     "rejected": ("Rejected", theme.FAILED),
 }
 

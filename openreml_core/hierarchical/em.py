@@ -1,11 +1,11 @@
 """Expectation-maximisation with a Laplace approximation of each subject's posterior.
 
-    E   m_i = argmax log p(y_i | h) + log p(h | group),   V_i = (A_i + P_i)^-1
-    M   the group that the m_i and V_i suggest (:mod:`openreml_core.hierarchical.m_step`)
+    E   the modes m_i of the subjects' posteriors, and the curvature there (:mod:`openreml_core.hierarchical.visit`)
+    M   the group that these suggest (:mod:`openreml_core.hierarchical.m_step`)
 
-until the evidence, sum_i log p(y_i | m_i) + log p(m_i | group) + (d log 2 pi - log|A_i + P_i|) / 2, stands still (Huys et al.
-2011, PLoS Comput. Biol. 7, e1002028). Two EM steps and a squared extrapolation alternate. With the Laplace approximation the
-fixed point of EM is not exactly the evidence's maximum: near the end the evidence may fall a little.
+until the evidence stands still (Huys et al. 2011, PLoS Comput. Biol. 7, e1002028). Two EM steps and a squared extrapolation
+alternate; means of what does not vary take Newton steps (:mod:`openreml_core.hierarchical.still`). With the Laplace
+approximation the fixed point of EM is not exactly the evidence's maximum: near the end the evidence may fall a little.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ import torch
 from torch import Tensor
 
 from openreml_core.errors import ConvergenceError, FitCancelled
-from openreml_core.hierarchical.group import SMALLEST, Group
-from openreml_core.hierarchical.laplace import laplace_terms
-from openreml_core.hierarchical.m_step import Known, maximised
-from openreml_core.hierarchical.posterior import Likelihood, Modes, Normals, Posteriors
+from openreml_core.hierarchical.bounds import AtZero
+from openreml_core.hierarchical.group import Group
+from openreml_core.hierarchical.m_step import Known
+from openreml_core.hierarchical.posterior import Likelihood
 from openreml_core.hierarchical.squarem import extrapolated, rate
-from openreml_core.hierarchical.wording import EM, REJECTED, SQUAREM, START, ZERO, group_values, sentence
+from openreml_core.hierarchical.still import without_variation
+from openreml_core.hierarchical.visit import Visit, Visits
+from openreml_core.hierarchical.wording import EM, FREED, REJECTED, SQUAREM, START, ZERO, group_values, sentence
 from openreml_core.reml.trace import TraceRow
 
 OnIteration = Callable[[TraceRow], object]
@@ -33,41 +35,8 @@ CRITERIA = ("evidence", "changes")
 SLACK = 0.5
 #: E-steps are solved to this part of the square of EM's last step, and never better or worse than these.
 PART, FINEST, COARSEST = 1e-3, 1e-13, 1e-7
-INNER = 30
-#: Variances are tried at zero where subjects are told apart less than this.
-UNTOLD = 0.05
-
-
-@dataclass(frozen=True, eq=False)
-class Visit:
-    """A group, the subjects' posteriors under it, and the group that these suggest.
-
-    Attributes
-    ----------
-    group : Group
-    modes : Modes
-    normals : Normals
-        What the group says of each subject, as a normal.
-    weights, tangent : Tensor of shape (n, 1) or (n, d)
-        Of the family; see :mod:`openreml_core.hierarchical.families`.
-    evidence : Tensor of shape (n,)
-        Log evidence of each subject (for families other than the Gaussian, of the bound); NaN without a mode.
-    following : Group
-        EM's next.
-    """
-
-    group: Group
-    modes: Modes
-    normals: Normals
-    weights: Tensor
-    tangent: Tensor
-    evidence: Tensor
-    following: Group
-
-    @property
-    def total(self) -> float:
-        """Log evidence of all subjects that have a mode."""
-        return float(self.evidence[self.modes.found].sum())
+#: Within this part of the distance asked for, the evidence need not stand still as exactly.
+NEARER = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +67,7 @@ class Ended:
         if len(keep) == likelihood.n:
             return likelihood, self.visit, covariates
         rows = torch.tensor(keep)
-        return likelihood.only(keep), _selected(self.visit, rows), covariates[rows]
+        return likelihood.only(keep), self.visit.select(rows), covariates[rows]
 
 
 @dataclass
@@ -140,7 +109,8 @@ class ExpectationMaximisation:
         self.places = list(range(self.likelihood.n))
         self.trouble: dict[int, str] = {}
         self._fails = np.zeros(self.likelihood.n, dtype=int)
-        self._moved = 1.0
+        self.visits = Visits(self.likelihood, self.covariates, self.prior)
+        self._zero = AtZero(self.visits)
         self._left = 0.0  # part of the distance that an EM step leaves
 
     # -- the loop -------------------------------------------------------------------------------------------------
@@ -158,17 +128,28 @@ class ExpectationMaximisation:
         self._record(at, START, None)
         while True:
             verdict = self._verdict(at)
+            freed = self._zero.from_zero(at) if verdict is not None and verdict[0] else None
+            if freed is not None:
+                self._record(freed, FREED, at)
+                at = freed
+                continue
             if verdict is not None:
                 return Ended(at, self.places, self.trouble, verdict[0], verdict[1], self.rows)
             first = at
             at = self._plain(at, EM)
             if self._finished(at):
                 continue
-            x0, x1, x2 = (self._vector(g, at.group) for g in (first.group, at.group, at.following))
+            middle, after = at, at.following
+            if without_variation(at.group).shape[1]:  # what follows is known with its Newton step only
+                at = self._plain(at, EM)
+                after = at.group
+                if self._finished(at) or len(middle.modes.at) != len(at.modes.at):
+                    continue
+            x0, x1, x2 = (self._vector(g, at) for g in (first.group, middle.group, after))
             self._left = rate(x0, x1, x2)
             if not self.accelerate or len(first.modes.at) != len(at.modes.at):
                 continue
-            shorter = self._without_variation(at)
+            shorter = self._zero.to_zero(at)
             if shorter is not None:
                 self._record(shorter, ZERO, at)
                 at = shorter
@@ -183,39 +164,18 @@ class ExpectationMaximisation:
                 at = self._plain(at, EM)
 
     def _plain(self, at: Visit, kind: str) -> Visit:
-        following = self._visit(at.following, at)
+        following = self._zero.raised(self._visit(at.following, at))
         comparable = len(following.modes.at) == len(at.modes.at)
         self._record(following, kind, at if comparable else None)
         return following
 
     def _try(self, at: Visit, x: Tensor) -> Visit | None:
         """The visit of an extrapolated group, if it is a good one."""
-        size = self._size(at.group)
+        size = self._size(at)
         if not bool(x.isfinite().all()) or float((x / size).abs().max()) > 1e6:
             return None
-        trial = self._e_step(at.group.of_vector(x / size), at)
-        if trial is None or not bool((trial.modes.found | ~at.modes.found).all()):
-            return None
-        return trial if trial.total > at.total - SLACK else None
-
-    def _without_variation(self, at: Visit) -> Visit | None:
-        """The visit with variances at zero that are on their way there, if it has no less evidence.
-
-        EM approaches a variance of zero ever more slowly; where subjects' posteriors are as wide as the group, and the
-        variance falls, the end of that way is tried at once.
-        """
-        told = told_apart(at)
-        before, after = at.group.scale.diagonal(), at.following.scale.diagonal()
-        zero = (told < UNTOLD) & (after <= before) & (before > 10 * SMALLEST)
-        if not bool(zero.any()):
-            return None
-        keep = (~zero).to(torch.float64)
-        scale = at.group.scale * keep[:, None] * keep + torch.diag(SMALLEST * (1 - keep))
-        group = Group(at.following.coefficients, scale, at.group.diagonal, at.group.family)
-        trial = self._e_step(group, at)
-        if trial is None or not bool((trial.modes.found | ~at.modes.found).all()):
-            return None
-        return trial if trial.total >= at.total else None
+        trial = self.visits.to(at.group.of_vector(x / size), at)
+        return trial if trial is not None and trial.keeps(at) and trial.total > at.total - SLACK else None
 
     def _finished(self, at: Visit) -> bool:
         return self._verdict(at) is not None
@@ -224,14 +184,16 @@ class ExpectationMaximisation:
         count = len(self.rows) - 1
         row = self.rows[-1]
         steps = f"{count} iteration{'' if count == 1 else 's'}"
-        if count >= 2 and row.step != REJECTED:
+        measured = row.step == EM or not without_variation(at.group).shape[1]
+        if count >= 2 and row.step != REJECTED and measured:
             if self.criterion == "changes":
                 changes = self._sum_of_changes(at)
                 if changes < self.tolerance:
                     return True, f"Converged after {steps}: means and variances change by {changes:.1g} in sum."
             else:
                 change, left = abs(row.change) / (1 + abs(at.total)), row.gradient / (1 - self._left)
-                if change <= self.tolerance and left <= self.tolerance**0.5:
+                near = self.tolerance**0.5
+                if (change <= self.tolerance and left <= near) or left <= NEARER * near:
                     return True, (
                         f"Converged after {steps}: the evidence changes by {change:.1g} of itself, and the group's parameters "
                         f"are within {left:.1g} standard deviations of where EM ends."
@@ -247,9 +209,9 @@ class ExpectationMaximisation:
 
     def _visit(self, group: Group, before: Visit | None) -> Visit:
         """E-step and M-step at a group; subjects that fail twice in a row are left out from then on."""
-        found = self._e_step(group, before)
+        found = self.visits.to(group, before)
         if found is None:
-            first = next(iter(self._reasons), "")
+            first = next(iter(self.visits.reasons), "")
             raise ConvergenceError(
                 f"No subject can be fitted. The first one: {first or 'its log-likelihood is not finite'}.",
                 hint="Check the model at its starting values.",
@@ -261,74 +223,49 @@ class ExpectationMaximisation:
             return found
         for k in lost:
             self.trouble[self.places[k]] = found.modes.trouble[k]
-        keep = torch.tensor([k for k in range(len(self.places)) if k not in set(lost)])
-        self.likelihood = self.likelihood.only(keep.tolist())
-        self.covariates = self.covariates[keep]
-        self.places = [self.places[k] for k in keep.tolist()]
-        return _selected(found, keep)
-
-    def _e_step(self, group: Group, before: Visit | None) -> Visit | None:
-        means = group.means(self.covariates)
-        n = len(means)
-        modes = None if before is None else before.modes
-        tolerance = min(max(PART * self._moved**2, FINEST), COARSEST)
-        if before is None:
-            tangent = torch.full((n, group.d // group.k), float(group.k), dtype=torch.float64)
-        else:
-            tangent = before.tangent
-        for _ in range(INNER):
-            weights = group.family.weight(tangent, group.k)
-            normals = Normals(means, group.precision(weights))
-            modes = self.likelihood.maximise(means, normals, modes, tolerance)
-            found = modes.found
-            if not bool(found.any()):
-                self._reasons = modes.trouble
-                return None
-            if group.family.is_gaussian:
-                break
-            covariance = _inverse(modes.hessian(normals), found)
-            new = torch.where(found[:, None], group.distances(modes.at - means, covariance), float(group.k))
-            if float((new / tangent - 1).abs().max()) < 1e-7:
-                break
-            tangent = new
-        assert modes is not None
-        covariance = _inverse(modes.hessian(normals), found)
-        evidence = modes.value + group.bound(modes.at - means, weights, tangent)
-        evidence = evidence + laplace_terms(modes.hessian(normals), found)
-        posteriors = Posteriors(modes.at[found], covariance[found], weights[found], self.covariates[found])
-        following = maximised(group, posteriors, self.prior)
-        return Visit(group, modes, normals, weights, tangent, evidence.where(found, torch.nan), following)
+        keep = [k for k in range(len(self.places)) if k not in set(lost)]
+        self.visits.only(keep)
+        self.places = [self.places[k] for k in keep]
+        return found.select(torch.tensor(keep))
 
     # -- sizes ----------------------------------------------------------------------------------------------------
 
-    def _size(self, group: Group) -> Tensor:
+    def _size(self, at: Visit) -> Tensor:
         """Multipliers that bring means to standard deviations of the group; logarithms of variances stay as they are."""
-        q = len(self.terms)
-        per = self.covariates.square().mean(0).sqrt().clamp_min(1e-12)[:, None] / group.standard_deviations
+        group, q = at.group, len(self.terms)
+        per = self.visits.sizes[:, None] / self.visits.units(at)
         return torch.cat([per.reshape(-1), torch.ones(len(group.vector()) - q * group.d, dtype=torch.float64)])
 
-    def _vector(self, group: Group, by: Group) -> Tensor:
+    def _vector(self, group: Group, by: Visit) -> Tensor:
         return group.vector() * self._size(by)
 
     def _step(self, at: Visit) -> float:
-        return float((self._vector(at.following, at.group) - self._vector(at.group, at.group)).abs().max())
+        step = self._vector(at.following, at) - self._vector(at.group, at)
+        newton = (self._newton * self.visits.sizes[:, None] / self.visits.units(at)).abs()
+        return max(float(step.abs().max()), float(newton.max()))
+
+    @property
+    def _newton(self) -> Tensor:
+        """The last Newton step of the coefficients, (q, d)."""
+        return torch.zeros(len(self.terms), len(self.names)) if self._zero.newton is None else self._zero.newton
 
     def _sum_of_changes(self, at: Visit) -> float:
-        means = (at.following.coefficients - at.group.coefficients).abs().sum()
+        means = (at.following.coefficients - at.group.coefficients).abs().sum() + self._newton.abs().sum()
         lower = torch.tril(at.following.scale - at.group.scale).abs().sum()
         return float(means + lower)
 
     # -- the trace ------------------------------------------------------------------------------------------------
 
     def _record(self, at: Visit, step: str, before: Visit | None, length: float = 1.0) -> None:
-        self._moved = self._step(at)
+        moved = self._step(at)
+        self.visits.tolerance = min(max(PART * moved**2, FINEST), COARSEST)
         change = -2 * (at.total - before.total) if before is not None else float("nan")
         lost = sorted(set(self.trouble) - self._told)
         row = TraceRow(
             iteration=len(self.rows),
             criterion=-2 * at.total,
             change=change,
-            gradient=self._moved,
+            gradient=moved,
             radius=float("nan"),
             ratio=float("nan"),
             step=step,
@@ -342,39 +279,3 @@ class ExpectationMaximisation:
             raise FitCancelled(self.rows)
 
     _told: set[int] = field(default_factory=set)
-    _reasons: Sequence[str] = ()
-
-
-def told_apart(visit: Visit) -> Tensor:
-    """How far the trials tell subjects apart in each parameter, (d,): 1 less mean posterior variance over the group's."""
-    found = visit.modes.found
-    covariance = _inverse(visit.modes.hessian(visit.normals), found)[found]
-    prior = _inverse(visit.normals.precision, found)[found]
-    own, group = (c.diagonal(dim1=-2, dim2=-1) for c in (covariance, prior))
-    return 1 - (own / group).mean(0)
-
-
-def _inverse(hessian: Tensor, found: Tensor) -> Tensor:
-    """Inverses (n, d, d); the identity's where there is no mode."""
-    eye = torch.eye(hessian.shape[-1], dtype=torch.float64)
-    return torch.linalg.inv(torch.where(found[:, None, None], hessian, eye))
-
-
-def _selected(visit: Visit, keep: Tensor) -> Visit:
-    modes = visit.modes
-    some = Modes(
-        modes.at[keep],
-        modes.value[keep],
-        modes.gradient[keep],
-        modes.information[keep],
-        tuple(modes.trouble[k] for k in keep.tolist()),
-    )
-    return Visit(
-        visit.group,
-        some,
-        visit.normals.select(keep),
-        visit.weights[keep],
-        visit.tangent[keep],
-        visit.evidence[keep],
-        visit.following,
-    )

@@ -12,7 +12,7 @@ from openreml_core.engines.threads import use_threads
 from openreml_core.errors import DataError, ModelError
 from openreml_core.hierarchical.batch import Batch
 from openreml_core.hierarchical.covariates import covariate_matrix
-from openreml_core.hierarchical.em import CRITERIA, ExpectationMaximisation, OnIteration, Visit, told_apart
+from openreml_core.hierarchical.em import CRITERIA, ExpectationMaximisation, OnIteration
 from openreml_core.hierarchical.families import Family
 from openreml_core.hierarchical.group import SMALLEST, Group
 from openreml_core.hierarchical.m_step import GroupPrior
@@ -22,6 +22,7 @@ from openreml_core.hierarchical.python_likelihood import PythonLikelihood
 from openreml_core.hierarchical.result import HierarchicalFit
 from openreml_core.hierarchical.subjects import OK, Subjects, collect
 from openreml_core.hierarchical.torch_likelihood import TorchLikelihood
+from openreml_core.hierarchical.visit import Visit, told_apart
 from openreml_core.hierarchical.wording import print_progress
 
 COVARIANCES = ("diagonal", "full")
@@ -168,7 +169,7 @@ def fit(
         missing=missing,
     )
     warnings = _warnings(ended.visit, names, subjects, status, places)
-    likelihood, visit, covariate_rows = ended.selected(em.likelihood, em.covariates, keep)
+    likelihood, visit, covariate_rows = ended.selected(em.visits.likelihood, em.visits.covariates, keep)
     return HierarchicalFit(
         model,
         subjects,

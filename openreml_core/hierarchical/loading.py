@@ -9,7 +9,6 @@ import torch
 
 from openreml_core.errors import DataError, ModelError
 from openreml_core.hierarchical import models, saving
-from openreml_core.hierarchical.em import Visit
 from openreml_core.hierarchical.families import Family
 from openreml_core.hierarchical.fitting import fit, make_likelihood, recorded
 from openreml_core.hierarchical.group import Group
@@ -18,6 +17,7 @@ from openreml_core.hierarchical.model import Model, check_model
 from openreml_core.hierarchical.posterior import Modes, Normals
 from openreml_core.hierarchical.result import HierarchicalFit
 from openreml_core.hierarchical.subjects import Subjects, collect
+from openreml_core.hierarchical.visit import Visit
 from openreml_core.reml.trace import TraceRow
 
 

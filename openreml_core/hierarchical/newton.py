@@ -17,7 +17,7 @@ from torch import Tensor
 from openreml_core.hierarchical.posterior import Modes, Normals
 
 MOST = 100
-#: Steps are no longer than this many of the group's standard deviations.
+#: Steps are no longer than this many of the group's standard deviations, or than the way back to the group's mean.
 LONGEST = 6.0
 #: Gain of the log posterior that a Newton step may still promise where the search has failed.
 LOOSE = 1e-4
@@ -113,6 +113,7 @@ def _step(modes: Modes, prior: Normals, damping: Tensor) -> tuple[Tensor, Tensor
         damped = hessian + torch.diag_embed(damping[:, None] * scale)
         step = torch.linalg.solve_ex(damped, gradient[..., None])[0][..., 0]
     sd = prior.precision.diagonal(dim1=-2, dim2=-1).clamp_min(1e-300).rsqrt()
+    sd = torch.maximum(sd, (modes.at - prior.mean).abs() / LONGEST)
     length = (step / sd).abs().amax(-1, keepdim=True)
     return step * (LONGEST / length.clamp_min(LONGEST)), gain, convex
 

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from openreml_core.errors import DataError, ModelError, did_you_mean
 from openreml_core.hierarchical import draws, integrals, saving, script, tables
-from openreml_core.hierarchical.em import Visit
 from openreml_core.hierarchical.group import Group
 from openreml_core.hierarchical.louis import covariance_of, directions, information
 from openreml_core.hierarchical.m_step import Known
@@ -21,6 +20,7 @@ from openreml_core.hierarchical.model import Model
 from openreml_core.hierarchical.parameters import Parameter
 from openreml_core.hierarchical.posterior import Likelihood, Posteriors
 from openreml_core.hierarchical.subjects import Subjects
+from openreml_core.hierarchical.visit import Visit
 from openreml_core.reml.trace import TraceRow, trace_frame
 
 

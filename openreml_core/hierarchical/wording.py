@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from openreml_core.hierarchical.group import Group
 from openreml_core.reml.trace import EM, REJECTED, START, TraceRow
 
-SQUAREM, ZERO = "SQUAREM", "to zero"
+SQUAREM, ZERO, FREED = "SQUAREM", "to zero", "from zero"
 
-__all__ = ["EM", "REJECTED", "SQUAREM", "START", "ZERO", "group_values", "print_progress", "sentence"]
+__all__ = ["EM", "FREED", "REJECTED", "SQUAREM", "START", "ZERO", "group_values", "print_progress", "sentence"]
 
 
 def group_values(group: Group, names: Sequence[str], terms: Sequence[str]) -> dict[str, float]:
@@ -42,6 +42,8 @@ def sentence(step: str, *, change: float, length: float, lost: int) -> str:
         text = f"Extrapolated along EM's path, {length:.3g} times its step; -2 log evidence changes by {-gain:.3g}."
     elif step == ZERO:
         text = f"A variance that EM was taking to zero is set there; -2 log evidence changes by {-gain:.3g}."
+    elif step == FREED:
+        text = f"The evidence rises with a variance that was at zero: it is let go; -2 log evidence changes by {-gain:.3g}."
     else:
         text = f"EM step: the group as the subjects' posteriors suggest it; -2 log evidence changes by {-gain:.3g}."
     if change != change and step in (EM, SQUAREM):

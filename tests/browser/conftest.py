@@ -105,9 +105,13 @@ def _await(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 
 @pytest.fixture
-def visit(chromium: Any, address: str) -> Iterator[Any]:
-    """Open the studio as a new visitor: ``visit()``, ``visit(width=800, scheme="dark")``."""
+def visit(chromium: Any, address: str, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Open the studio as a new visitor: ``visit()``, ``visit(width=800, scheme="dark")``.
+
+    What the pages said when a test failed is printed with its report.
+    """
     contexts = []
+    failed = request.session.testsfailed
 
     def come(width: int = 1280, height: int = 900, scheme: str = "light") -> Visitor:
         context = chromium.new_context(
@@ -118,4 +122,6 @@ def visit(chromium: Any, address: str) -> Iterator[Any]:
 
     yield come
     for context in contexts:
+        if request.session.testsfailed > failed:
+            print(context.pages[0].url, context.pages[0].locator("body").inner_text(), sep="\n")
         context.close()

@@ -47,7 +47,7 @@ def test_from_the_verdict_to_a_fit_without_some_rows(visit: Any, tmp_path: Path)
     page.get_by_text("Converged in").first.wait_for()
 
     visitor.go("Diagnostics")
-    page.get_by_text("Residuals of neighbours are alike").wait_for(timeout=60_000)
+    page.get_by_text("Residuals of neighbours are alike").wait_for()
     finding = visitor.at("diag_finding_0").or_(visitor.at("diag_finding_1")).or_(visitor.at("diag_finding_2"))
     assert "ar1(row):ar1(col)" in " ".join(finding.all_inner_texts())
 

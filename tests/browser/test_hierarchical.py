@@ -56,7 +56,7 @@ def test_from_simulated_trials_to_a_comparison(visit: Any, width: int, scheme: s
     # Evidence: three models of the same trials
     go(visitor, "Model evidence")
     visitor.press("ask_group_models")
-    visitor.at("group_evidence").locator(".main-svg").first.wait_for(timeout=60_000)
+    visitor.at("group_evidence").locator(".main-svg").first.wait_for()
     page.get_by_text("integrated BIC").first.wait_for()
     sound(visitor, "Model evidence")
 
@@ -65,11 +65,11 @@ def test_from_simulated_trials_to_a_comparison(visit: Any, width: int, scheme: s
     visitor.type("group_recover_subjects", "15", "Enter")
     visitor.type("group_recover_trials", "60", "Enter")
     visitor.press("ask_group_recover")
-    visitor.at("group_recovered").locator(".main-svg").first.wait_for(timeout=60_000)
+    visitor.at("group_recovered").locator(".main-svg").first.wait_for()
     for name, value in (("subjects", "8"), ("trials", "30"), ("sets", "1")):
         visitor.type(f"group_confusion_{name}", value, "Enter")
     visitor.press("ask_group_confusion")
-    visitor.at("group_confused").locator(".main-svg").first.wait_for(timeout=60_000)
+    visitor.at("group_confused").locator(".main-svg").first.wait_for()
     sound(visitor, "Recovery")
 
     # nothing is lost on the way back
