@@ -111,7 +111,8 @@ class FactorAnalytic(Structure):
             yield derivative if k < self._loadings else _at(k - self._loadings, 1.0, self.size)
 
     def boundary(self, theta: Tensor, scale: Tensor, tolerance: float = 1e-4) -> tuple[str, ...]:
-        marks = [""] * self._loadings
+        flat = (self.loadings(theta).abs() < tolerance * scale[:, None]).all(dim=0)  # a factor without loadings
+        marks = ["at zero" if z else "" for z in flat[self.columns].tolist()]
         if not self.reduced:
             marks += ["at zero" if z else "" for z in (theta[self._loadings :].abs() < tolerance * scale).tolist()]
         return tuple(marks)

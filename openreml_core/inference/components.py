@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from openreml_core.covariance import IndependentResidual
+from openreml_core.covariance import IndependentResidual, Structure
 from openreml_core.model import Component
 from openreml_core.reml import Estimates
 
@@ -79,12 +79,18 @@ class NaturalMoves:
         return _inverse(self.directions.T @ information @ self.directions, self.inside)
 
 
-def natural_moves(estimates: Estimates) -> NaturalMoves:
-    """What bounds, ties and held values leave of the natural parameters."""
+def natural_moves(estimates: Estimates, zeros_count: bool = False) -> NaturalMoves:
+    """What bounds, ties and held values leave of the natural parameters.
+
+    ``zeros_count`` leaves variances at zero among them where Sigma is linear in its natural parameters: elsewhere it has no
+    derivative there.
+    """
     at, model = estimates.at, estimates.engine.model
     bounds: list[str] = []
     for component, part in zip(model.components, model.split(at.theta), strict=True):
-        bounds += component.structure.boundary(part, component.scale * model.unit)
+        marks = component.structure.boundary(part, component.scale * model.unit)
+        counts = zeros_count and _linear_in_natural(component.structure)
+        bounds += ["" if counts and mark == "at zero" else mark for mark in marks]
     own = len(model.parameter_names) - len(bounds)  # the residual variance that is profiled out
     bounds += [""] * own
     free = np.concatenate([estimates.free, np.ones(own, dtype=bool)])
@@ -96,6 +102,10 @@ def natural_moves(estimates: Estimates) -> NaturalMoves:
     followed = np.where(inside[source], ratio, 0.0)
     moves = np.where(source[:, None] == np.arange(len(source)), followed[:, None], 0.0)
     return NaturalMoves(bounds, free, inside, source, ratio, moves)
+
+
+def _linear_in_natural(structure: Structure) -> bool:
+    return structure.is_linear and all(q.kind in ("variance", "covariance") for q in structure.natural)
 
 
 def natural_estimates(estimates: Estimates) -> NaturalEstimates:

@@ -16,8 +16,9 @@ Biometrics 53, 983-997; Halekoh and Hojsgaard 2014, J. Stat. Softw. 59(9), on th
 
 R is not invariant under a change of the parameters. Where V ranges over a linear space of matrices (variances, us, cs, toep)
 it is taken in the elements that V is linear in, where it is zero; otherwise in the natural parameters that tables show
-(variance and correlation, or range), as SAS takes it. Parameters held, on a boundary or not identified count as known; so does a
-variance at zero, which pbkrtest goes on to count as estimated.
+(variance and correlation, or range), as SAS takes it. A variance at zero was estimated as well as any other and counts, as in
+pbkrtest: a split plot keeps the degrees of freedom of its whole plots (SAS drops it); but not where V is not linear in it.
+Parameters held, at another bound or not identified count as known.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class KenwardRoger:
                 "Kenward and Roger's method is for REML estimates; this fit is by maximum likelihood.",
                 hint="Fit with method='reml', or choose ddf='satterthwaite'.",
             )
-        moves = natural_moves(estimates)
+        moves = natural_moves(estimates, zeros_count=True)
         inverse, _ = moves.inverse(engine.expected_information(at).numpy())
         w = moves.directions @ np.nan_to_num(inverse) @ moves.directions.T
         w = (w + w.T) / 2
@@ -74,7 +75,14 @@ class KenwardRoger:
         slopes = np.where(counts[:, None, None], engine.natural_beta_slopes(at).numpy(), 0.0)
         plain = at.beta_covariance.numpy()
         excess = engine.beta_covariance_excess(at, torch.from_numpy(w)).numpy()
-        return cls(plain, plain + excess + excess.T, slopes, w)
+        adjusted = plain + excess + excess.T
+        if not (np.diag(adjusted) > 0).all():
+            raise ModelError(
+                "Kenward and Roger's adjusted variance of a coefficient is not positive: the covariance parameters are known too "
+                "badly for their expansion.",
+                hint="Choose ddf='satterthwaite', or a covariance structure with fewer parameters.",
+            )
+        return cls(plain, adjusted, slopes, w)
 
     def df(self, contrasts: np.ndarray) -> np.ndarray:
         """Degrees of freedom of every row l of ``contrasts`` (c, p): 2 (l'C l)^2 / sum_kl W_kl (l'T_k l)(l'T_l l)."""

@@ -235,7 +235,7 @@ class TestStructure:
         zero = torch.where(torch.isfinite(low) & (low != 0), start, 0.0)  # deviations; a bound of theirs is zero itself
         marks = structure.boundary(zero, ones)
         assert len(marks) == structure.n_parameters
-        assert "at zero" in marks or structure.keyword == "rr"
+        assert "at zero" in marks
         assert structure.is_singular(zero, ones)
 
     def test_start_has_the_variances_asked_for_about(self, structure):

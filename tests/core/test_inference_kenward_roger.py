@@ -11,6 +11,9 @@ from openreml_core.inference import joint_test
 from tests.core.test_cases_lme4 import canonical
 from tests.reference import ABSENT, Reference
 
+#: coef(summary(lmer(Yield ~ x + (1 | Batch)), ddf = "Kenward-Roger")) of lmerTest 3.1 with pbkrtest 0.5 on Dyestuff2, x = 0 to 4.
+SINGULAR = {"std_error": [1.16377207226779, 0.47510795899291], "df": [24.069767441861, 23.0]}
+
 CASES = [name for name in Reference().cases("lme4") if "coefficients_kenward_roger" in Reference().case(name)]
 
 
@@ -133,16 +136,33 @@ def test_a_curved_structure_is_held_to_the_definition() -> None:
     np.testing.assert_allclose(table["df"], 2 * np.diag(c) ** 2 / np.einsum("ki,kl,li->i", t, w, t), rtol=1e-4)
 
 
-def test_variances_at_zero_held_and_tied_count_as_they_should(reference: Reference) -> None:
-    """A variance at zero is no parameter: the fit without the term has the same tables."""
+def test_a_variance_at_zero_counts_as_estimated(reference: Reference) -> None:
+    """Standard errors and df as lmerTest with pbkrtest gives them for ``Yield ~ x + (1 | Batch)``."""
     d = reference.table("dyestuff2.csv", ["Batch"])
     d["x"] = np.arange(len(d)) % 5
-    zero = reml.fit("Yield ~ x + (1 | Batch)", d)
-    assert zero.singular
-    plain = reml.fit("Yield ~ x", d).fixed_effects(ddf="kenward-roger")
-    assert plain["df"].to_numpy() == pytest.approx(28)
-    pd.testing.assert_frame_equal(zero.fixed_effects(ddf="kenward-roger"), plain, rtol=1e-6)
+    for engine in ("marginal", "henderson"):
+        fit = reml.fit("Yield ~ x + (1 | Batch)", d, engine=engine)
+        assert fit.singular
+        table = fit.fixed_effects(ddf="kenward-roger")
+        np.testing.assert_allclose(table["std_error"], SINGULAR["std_error"], rtol=1e-7)
+        np.testing.assert_allclose(table["df"], SINGULAR["df"], rtol=1e-7)
 
+
+def test_a_split_plot_keeps_its_df_where_whole_plots_do_not_vary() -> None:
+    """4 blocks of 3 whole plots of 2 subplots: (3 - 1)(4 - 1) = 6 for varieties, 3 (4 - 1)(2 - 1) = 9 within whole plots."""
+    rng = np.random.default_rng(11)
+    d = pd.DataFrame([(b, v, n) for b in "abcd" for v in "xyz" for n in "12"], columns=["block", "variety", "nitro"])
+    e = rng.standard_normal((4, 3, 2))
+    e -= e.mean(axis=2, keepdims=True)  # whole plots are equal on average: their variances are estimated at zero
+    d["y"] = 10 + e.ravel() + (d["variety"] == "x") + 2.0 * (d["nitro"] == "2")
+    fit = reml.fit("y ~ variety * nitro + (1 | block) + (1 | block:variety)", d)
+    assert (fit.variance_components()["bound"] == "at zero").sum() == 2
+    table = fit.anova(ddf="kenward-roger")
+    table = table.set_index("term") if "term" in table else table
+    assert table["den_df"].to_numpy() == pytest.approx([6, 9, 9], abs=1e-6)
+
+
+def test_variances_held_and_tied_count_as_they_should(reference: Reference) -> None:
     oats = reference.table("oats_unbalanced.csv", ["Block", "Variety", "nitro"])
     free = reml.fit("yield ~ nitro + Variety + (1 | Block) + (1 | Block:Variety)", oats)
     held = {"Block.variance": free.parameters["Block.variance"]}
@@ -174,3 +194,15 @@ def test_trees_built_by_hand(reference: Reference) -> None:
     by_hand = reml.fit_covariance(d["yield"], fit.design.X, v)
     a, b = (f.fixed_effects(ddf="kenward-roger").reset_index(drop=True) for f in (fit, by_hand))
     pd.testing.assert_frame_equal(a, b, rtol=1e-4, check_exact=False)
+
+
+def test_a_factor_without_loadings_adds_nothing() -> None:
+    rng = np.random.default_rng(1)
+    d = pd.DataFrame([(g, e) for g in range(12) for e in "abcd" for _ in "12"], columns=["g", "e"])
+    d["g"], d["x"] = d["g"].astype(str), rng.standard_normal(len(d))
+    within = rng.standard_normal((12, 4, 2))
+    d["y"] = 5 + (within - within.mean(axis=2, keepdims=True)).ravel() + d["x"]
+    fit = reml.fit("y ~ x + fa(0 + e | g, k=1)", d)
+    assert fit.variance_components()["bound"].tolist() == ["at zero"] * 8 + [""]
+    plain = reml.fit("y ~ x", d).fixed_effects(ddf="kenward-roger")
+    pd.testing.assert_frame_equal(fit.fixed_effects(ddf="kenward-roger"), plain, rtol=1e-6)
