@@ -6,6 +6,7 @@ notices when it next tells its progress, and its result is dropped.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import traceback
@@ -21,6 +22,9 @@ import streamlit as st
 import openreml_core as reml
 
 WORKERS = 4
+#: Seconds that a thread may keep Python to itself. torch gives it back in every operation, and waits that long to have it again
+#: beside a page that is being drawn: with Python's own 0.005 a job of small tensors took fifty times as long, with this ten.
+SWITCH = 1e-4
 Fit = TypeVar("Fit", bound="IteratingJob")
 #: Seconds that a page waits for an answer before it shows that one is on its way.
 WAIT = 1.0
@@ -213,6 +217,7 @@ class Answers:
 @st.cache_resource(show_spinner=False)
 def _executor(kind: str) -> ThreadPoolExecutor:
     """The workers of a kind: answers that run long do not keep a fit waiting."""
+    sys.setswitchinterval(SWITCH)
     return ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix=kind)
 
 

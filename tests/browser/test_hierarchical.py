@@ -66,7 +66,7 @@ def test_from_simulated_trials_to_a_comparison(visit: Any, width: int, scheme: s
     visitor.type("group_recover_trials", "60", "Enter")
     visitor.press("ask_group_recover")
     visitor.at("group_recovered").locator(".main-svg").first.wait_for()
-    for name, value in (("subjects", "8"), ("trials", "30"), ("sets", "1")):
+    for name, value in (("subjects", "12"), ("trials", "60"), ("sets", "1")):
         visitor.type(f"group_confusion_{name}", value, "Enter")
     visitor.press("ask_group_confusion")
     visitor.at("group_confused").locator(".main-svg").first.wait_for()

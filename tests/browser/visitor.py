@@ -13,7 +13,7 @@ import pandas as pd
 from tests.browser.conversation import Conversation
 
 #: For whatever a gesture sets off: a machine whose cores are shared takes many times the seconds of one that is not.
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 300.0
 #: From a click on Cancel to the words on the page, on a machine whose cores also run the fit and draw the browser without a
 #: graphics card. That the job itself is settled within a second is held in tests/app.
 CANCEL_SECONDS = 30.0
