@@ -23,6 +23,7 @@ NEARBY = 0.01
 SHORTENINGS, NOISE = 8, 1e-12
 #: Variances are let go where the evidence gains this much by it, and so often.
 GAIN, RELEASES = 1e-6, 2
+NONE = torch.zeros(1, 1, dtype=torch.float64)
 
 
 @dataclass
@@ -33,7 +34,7 @@ class AtZero:
     ----------
     visits : Visits
     newton : Tensor of shape (q, d)
-        The last step of the coefficients.
+        The last step of the coefficients; zero where there was none.
     part : float
         Of a Newton step, to begin with.
     releases : int
@@ -41,7 +42,7 @@ class AtZero:
     """
 
     visits: Visits
-    newton: Tensor | None = None
+    newton: Tensor = NONE
     part: float = 1.0
     releases: int = 0
 
@@ -52,7 +53,7 @@ class AtZero:
         variance falls, the end of that way is tried at once.
         """
         before, after = at.group.scale.diagonal(), at.following.scale.diagonal()
-        zero = (told_apart(at) < UNTOLD) & (after <= before) & (before > 10 * SMALLEST)
+        zero = (told_apart(at) < UNTOLD) & (after <= before) & ~at.group.at_zero
         if not bool(zero.any()):
             return None
         keep = (~zero).to(torch.float64)
@@ -77,7 +78,7 @@ class AtZero:
     def raised(self, at: Visit) -> Visit:
         """The visit after a Newton step of the means of what does not vary: the longest that does not cost evidence."""
         N = without_variation(at.group)
-        self.newton = None
+        self.newton = NONE
         if not N.shape[1]:
             return at
         found = at.modes.found

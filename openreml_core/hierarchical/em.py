@@ -21,7 +21,6 @@ from torch import Tensor
 from openreml_core.errors import ConvergenceError, FitCancelled
 from openreml_core.hierarchical.bounds import AtZero
 from openreml_core.hierarchical.group import Group
-from openreml_core.hierarchical.m_step import Known
 from openreml_core.hierarchical.posterior import Likelihood
 from openreml_core.hierarchical.squarem import extrapolated, rate
 from openreml_core.hierarchical.still import without_variation
@@ -62,12 +61,12 @@ class Ended:
     message: str
     trace: list[TraceRow]
 
-    def selected(self, likelihood: Likelihood, covariates: Tensor, keep: list[int]) -> tuple[Likelihood, Visit, Tensor]:
+    def selected(self, visits: Visits, keep: list[int]) -> tuple[Likelihood, Visit, Tensor]:
         """Likelihood, visit and covariates of the subjects that have a mode at the end."""
-        if len(keep) == likelihood.n:
-            return likelihood, self.visit, covariates
+        if len(keep) == visits.likelihood.n:
+            return visits.likelihood, self.visit, visits.covariates
         rows = torch.tensor(keep)
-        return likelihood.only(keep), self.visit.select(rows), covariates[rows]
+        return visits.likelihood.only(keep), self.visit.select(rows), visits.covariates[rows]
 
 
 @dataclass
@@ -76,15 +75,14 @@ class ExpectationMaximisation:
 
     Attributes
     ----------
-    likelihood : Likelihood
-    covariates : Tensor of shape (n, q)
+    visits : Visits
+        Of the subjects; in the end, of those that are not left out.
     names, terms : sequence of str
         Of the d parameters and of the q covariates.
-    prior : tuple, optional
-        Of the group; see :func:`maximised`.
     criterion : {"evidence", "changes"}
         What has to stand still: the evidence (by ``tolerance`` of itself, and what is left of EM's way by its root, in
-        standard deviations of the group), or the sum of absolute changes of means and variances.
+        standard deviations of the group; a hundredth of that is enough by itself), or the sum of absolute changes of means
+        and variances.
     tolerance : float
     max_iterations : int
     accelerate : bool
@@ -92,11 +90,9 @@ class ExpectationMaximisation:
         Called with each row; returning False cancels.
     """
 
-    likelihood: Likelihood
-    covariates: Tensor
+    visits: Visits
     names: Sequence[str]
     terms: Sequence[str]
-    prior: Known | None = None
     criterion: str = "evidence"
     tolerance: float = 1e-10
     max_iterations: int = 100
@@ -106,10 +102,9 @@ class ExpectationMaximisation:
     began: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
-        self.places = list(range(self.likelihood.n))
+        self.places = list(range(self.visits.likelihood.n))
         self.trouble: dict[int, str] = {}
-        self._fails = np.zeros(self.likelihood.n, dtype=int)
-        self.visits = Visits(self.likelihood, self.covariates, self.prior)
+        self._fails = np.zeros(len(self.places), dtype=int)
         self._zero = AtZero(self.visits)
         self._left = 0.0  # part of the distance that an EM step leaves
 
@@ -136,12 +131,12 @@ class ExpectationMaximisation:
             if verdict is not None:
                 return Ended(at, self.places, self.trouble, verdict[0], verdict[1], self.rows)
             first = at
-            at = self._plain(at, EM)
+            at = self._plain(at)
             if self._finished(at):
                 continue
             middle, after = at, at.following
             if without_variation(at.group).shape[1]:  # what follows is known with its Newton step only
-                at = self._plain(at, EM)
+                at = self._plain(at)
                 after = at.group
                 if self._finished(at) or len(middle.modes.at) != len(at.modes.at):
                     continue
@@ -161,12 +156,12 @@ class ExpectationMaximisation:
                 at = trial
             elif length > 1:
                 self._record(at, REJECTED, at, length)
-                at = self._plain(at, EM)
+                at = self._plain(at)
 
-    def _plain(self, at: Visit, kind: str) -> Visit:
+    def _plain(self, at: Visit) -> Visit:
         following = self._zero.raised(self._visit(at.following, at))
         comparable = len(following.modes.at) == len(at.modes.at)
-        self._record(following, kind, at if comparable else None)
+        self._record(following, EM, at if comparable else None)
         return following
 
     def _try(self, at: Visit, x: Tensor) -> Visit | None:
@@ -241,16 +236,11 @@ class ExpectationMaximisation:
 
     def _step(self, at: Visit) -> float:
         step = self._vector(at.following, at) - self._vector(at.group, at)
-        newton = (self._newton * self.visits.sizes[:, None] / self.visits.units(at)).abs()
-        return max(float(step.abs().max()), float(newton.max()))
-
-    @property
-    def _newton(self) -> Tensor:
-        """The last Newton step of the coefficients, (q, d)."""
-        return torch.zeros(len(self.terms), len(self.names)) if self._zero.newton is None else self._zero.newton
+        newton = self._zero.newton * self.visits.sizes[:, None] / self.visits.units(at)
+        return max(float(step.abs().max()), float(newton.abs().max()))
 
     def _sum_of_changes(self, at: Visit) -> float:
-        means = (at.following.coefficients - at.group.coefficients).abs().sum() + self._newton.abs().sum()
+        means = (at.following.coefficients - at.group.coefficients).abs().sum() + self._zero.newton.abs().sum()
         lower = torch.tril(at.following.scale - at.group.scale).abs().sum()
         return float(means + lower)
 

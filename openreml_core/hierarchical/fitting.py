@@ -14,7 +14,7 @@ from openreml_core.hierarchical.batch import Batch
 from openreml_core.hierarchical.covariates import covariate_matrix
 from openreml_core.hierarchical.em import CRITERIA, ExpectationMaximisation, OnIteration
 from openreml_core.hierarchical.families import Family
-from openreml_core.hierarchical.group import SMALLEST, Group
+from openreml_core.hierarchical.group import Group
 from openreml_core.hierarchical.m_step import GroupPrior
 from openreml_core.hierarchical.model import Model, check_model
 from openreml_core.hierarchical.posterior import Likelihood
@@ -22,7 +22,7 @@ from openreml_core.hierarchical.python_likelihood import PythonLikelihood
 from openreml_core.hierarchical.result import HierarchicalFit
 from openreml_core.hierarchical.subjects import OK, Subjects, collect
 from openreml_core.hierarchical.torch_likelihood import TorchLikelihood
-from openreml_core.hierarchical.visit import Visit, told_apart
+from openreml_core.hierarchical.visit import Visit, Visits, told_apart
 from openreml_core.hierarchical.wording import print_progress
 
 COVARIANCES = ("diagonal", "full")
@@ -136,11 +136,9 @@ def fit(
     if prior is not None:
         known = (*prior.means(names), prior.variances(names), float(prior.df))
     em = ExpectationMaximisation(
-        likelihood,
-        matrix,
+        Visits(likelihood, matrix, known),
         names,
         terms,
-        prior=known,
         criterion=convergence,
         tolerance=tolerance,
         max_iterations=int(max_iterations),
@@ -169,7 +167,7 @@ def fit(
         missing=missing,
     )
     warnings = _warnings(ended.visit, names, subjects, status, places)
-    likelihood, visit, covariate_rows = ended.selected(em.visits.likelihood, em.visits.covariates, keep)
+    likelihood, visit, covariate_rows = ended.selected(em.visits, keep)
     return HierarchicalFit(
         model,
         subjects,
@@ -326,7 +324,7 @@ def _warnings(visit: Visit, names: list[str], subjects: Subjects, status: list[s
     odd = [f"{subjects.names[k]} ({status[k]})" for k in places if status[k] != OK]
     if odd:
         out.append(f"Fitted, but told little by their trials: {_listed(odd)}.")
-    zero = [n for n, v in zip(names, group.scale.diagonal().tolist(), strict=True) if v <= 10 * SMALLEST]
+    zero = [n for n, none in zip(names, group.at_zero.tolist(), strict=True) if none]
     if zero:
         out.append(f"No variation between subjects is seen in {', '.join(zero)}: the variance is at zero.")
     untold = [n for n, v in zip(names, told.tolist(), strict=True) if v < 0.01 and n not in zero]

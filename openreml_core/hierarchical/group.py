@@ -18,6 +18,11 @@ from openreml_core.hierarchical.families import Family
 SMALLEST = 1e-8
 
 
+def nothing(variances: Tensor) -> Tensor:
+    """Which variances count as zero."""
+    return variances <= 10 * SMALLEST
+
+
 @dataclass(frozen=True, eq=False)
 class Group:
     """Parameters of the group.
@@ -51,6 +56,11 @@ class Group:
     def standard_deviations(self) -> Tensor:
         """Square roots of the scale's diagonal, (d,)."""
         return self.scale.diagonal().sqrt()
+
+    @property
+    def at_zero(self) -> Tensor:
+        """Which variances are as small as they may be, (d,) bool: subjects do not vary there."""
+        return nothing(self.scale.diagonal())
 
     @property
     def inverse(self) -> Tensor:

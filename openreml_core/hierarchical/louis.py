@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from openreml_core.hierarchical.group import SMALLEST, Group
+from openreml_core.hierarchical.group import Group
 from openreml_core.hierarchical.m_step import Known
 from openreml_core.hierarchical.posterior import Posteriors
 
@@ -105,7 +105,7 @@ def covariance_of(information_: Tensor, group: Group, q: int) -> Tensor:
     q : int
         Number of covariates.
     """
-    zero = (group.scale.diagonal() <= 10 * SMALLEST).tolist()
+    zero = group.at_zero.tolist()
     free = [not (zero[j] or zero[k]) for j, k in directions(group.d, group.diagonal)[1]]
     moving = torch.tensor([True] * (q * group.d) + free)
     out = torch.full_like(information_, torch.nan)

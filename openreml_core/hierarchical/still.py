@@ -21,7 +21,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from openreml_core.hierarchical.group import SMALLEST, Group
+from openreml_core.hierarchical.group import SMALLEST, Group, nothing
 from openreml_core.hierarchical.m_step import Known
 
 #: Newton steps are no longer than this many standard deviations that one subject's trials leave.
@@ -31,9 +31,9 @@ LONGEST = 3.0
 def without_variation(group: Group) -> Tensor:
     """N, orthonormal, (d, r)."""
     if group.diagonal:
-        return torch.eye(group.d, dtype=torch.float64)[:, group.scale.diagonal() <= 10 * SMALLEST]
+        return torch.eye(group.d, dtype=torch.float64)[:, group.at_zero]
     values, vectors = torch.linalg.eigh(group.scale)
-    return vectors[:, values <= 10 * SMALLEST]
+    return vectors[:, nothing(values)]
 
 
 def moved(group: Group, N: Tensor, step: Tensor) -> Group:
@@ -44,13 +44,6 @@ def moved(group: Group, N: Tensor, step: Tensor) -> Group:
 def told(information: Tensor, covariance: Tensor) -> Tensor:
     """W_i, what subject i tells of its mean, of A_i and V_i: (n, d, d)."""
     return information - information @ covariance @ information
-
-
-def units(group: Group, W: Tensor) -> Tensor:
-    """The group's standard deviations, (d,); without variation, those that one subject's trials leave."""
-    sd = group.standard_deviations
-    one = W.diagonal(dim1=-2, dim2=-1).mean(0).abs().clamp_min(1e-12).rsqrt()
-    return torch.where(group.scale.diagonal() <= 10 * SMALLEST, one, sd)
 
 
 def newton_step(

@@ -7,7 +7,7 @@ evidence of i = log p(y_i | m_i) + log p(m_i | group) + (d log 2 pi - log|A_i + 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from openreml_core.hierarchical.group import Group
 from openreml_core.hierarchical.laplace import laplace_terms
 from openreml_core.hierarchical.m_step import Known, maximised
 from openreml_core.hierarchical.posterior import Likelihood, Modes, Normals, Posteriors
-from openreml_core.hierarchical.still import told, units, without_variation
+from openreml_core.hierarchical.still import told
 
 INNER = 30
 
@@ -128,8 +128,7 @@ class Visits:
         evidence = modes.value + group.bound(modes.at - means, weights, tangent)
         evidence = (evidence + laplace_terms(modes.hessian(normals), found)).where(found, torch.nan)
         visit = Visit(group, modes, normals, weights, tangent, evidence, group)
-        following = maximised(group, self.posteriors(visit), self.prior)
-        return Visit(group, modes, normals, weights, tangent, evidence, following)
+        return replace(visit, following=maximised(group, self.posteriors(visit), self.prior))
 
     def posteriors(self, visit: Visit) -> Posteriors:
         """Of the subjects that have a mode."""
@@ -142,10 +141,12 @@ class Visits:
         return told(visit.modes.information[visit.modes.found], self.posteriors(visit).covariance)
 
     def units(self, visit: Visit) -> Tensor:
-        """What means are measured in, (d,)."""
-        if not without_variation(visit.group).shape[1]:
-            return visit.group.standard_deviations
-        return units(visit.group, self.told(visit))
+        """What means are measured in, (d,): the group's standard deviations; at zero, those that a subject's trials leave."""
+        sd, zero = visit.group.standard_deviations, visit.group.at_zero
+        if not bool(zero.any()):
+            return sd
+        one = self.told(visit).diagonal(dim1=-2, dim2=-1).mean(0).abs().clamp_min(1e-12).rsqrt()
+        return torch.where(zero, one, sd)
 
 
 def told_apart(visit: Visit) -> Tensor:

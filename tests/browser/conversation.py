@@ -35,9 +35,9 @@ class Conversation:
     def _listen(self, socket: Any) -> None:
         socket.on("framesent", self._question)
         socket.on("framereceived", self._answer)
-        socket.on("close", lambda _: self._closed())
+        socket.on("close", self._closed)
 
-    def _closed(self) -> None:
+    def _closed(self, _: Any) -> None:
         self._asked = self._running = False
 
     def _sent(self, request: Any) -> None:
